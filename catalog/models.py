@@ -1,0 +1,375 @@
+import uuid
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models, transaction
+from django.db.models import F
+from django.utils.translation import get_language
+from django.utils.translation import gettext_lazy as _
+
+from catalog.addresses import check_url
+from catalog.capabilities import CAPABILITIES, Capability, Mode, has_adapter
+from catalog.schema import check_schema
+
+SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
+EVENT_TYPE_PATTERN = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z"
+
+validate_slug = RegexValidator(
+    SLUG_PATTERN,
+    _(
+        "Use lower-case letters, digits and single hyphens, such as “google-reviews”. "
+        "The slug becomes part of a header name, where nothing else survives."
+    ),
+)
+
+
+def in_language(english: str, indonesian: str) -> str:
+    """The text in the reader's language, English where the other one is missing."""
+    return indonesian if get_language() == "id" and indonesian else english
+
+
+class CatalogStamp(models.Model):
+    """One row whose number grows with every catalog change, so that caches know they are old."""
+
+    version = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        db_table = "catalog_stamp"
+
+    def __str__(self) -> str:
+        return str(self.version)
+
+    @classmethod
+    def bump(cls) -> None:
+        if not cls.objects.filter(pk=1).update(version=F("version") + 1):
+            cls.objects.update_or_create(pk=1, defaults={"version": 1})
+
+
+class Category(models.Model):
+    slug = models.CharField(
+        _("slug"),
+        max_length=64,
+        primary_key=True,
+        validators=[
+            RegexValidator(
+                r"^[a-z][a-z0-9_]*\Z", _("Use lower-case letters, digits and underscores.")
+            )
+        ],
+    )
+    name_en = models.CharField(_("name (English)"), max_length=80)
+    name_id = models.CharField(_("name (Indonesian)"), max_length=80)
+    description_en = models.CharField(_("description (English)"), max_length=200)
+    description_id = models.CharField(_("description (Indonesian)"), max_length=200)
+    position = models.PositiveSmallIntegerField(_("position"), default=100)
+
+    class Meta:
+        db_table = "integration_category"
+        ordering = ["position", "slug"]
+        verbose_name = _("category")
+        verbose_name_plural = _("categories")
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return in_language(self.name_en, self.name_id)
+
+    @property
+    def description(self) -> str:
+        return in_language(self.description_en, self.description_id)
+
+
+class AuthShape(models.TextChoices):
+    PLATFORM_SHARED = "platform_shared", _("One secret shared by the platform")
+    MERCHANT_KEY = "merchant_key", _("A key that each merchant pastes")
+    OAUTH = "oauth", _("OAuth 2.0, each merchant connects")
+
+
+class IntegrationStatus(models.TextChoices):
+    DRAFT = "draft", _("Draft")
+    IN_REVIEW = "in_review", _("In review")
+    AVAILABLE = "available", _("Available")
+    DEPRECATED = "deprecated", _("Deprecated")
+    DISABLED = "disabled", _("Disabled")
+
+
+class IntegrationQuerySet(models.QuerySet["Integration"]):
+    def listed(self) -> "IntegrationQuerySet":
+        """What anybody may see and install."""
+        return self.filter(status=IntegrationStatus.AVAILABLE)
+
+    def with_category(self) -> "IntegrationQuerySet":
+        return self.select_related("category")
+
+
+class Integration(models.Model):
+    """A catalog row: what a partner offers and how Posz talks to it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.CharField(_("slug"), max_length=64, unique=True, validators=[validate_slug])
+    status = models.CharField(
+        _("status"), max_length=16, choices=IntegrationStatus, default=IntegrationStatus.DRAFT
+    )
+    category = models.ForeignKey(
+        Category, models.PROTECT, related_name="integrations", verbose_name=_("category")
+    )
+    is_demo = models.BooleanField(
+        _("demo partner"), default=False, help_text=_("Played by the partner sandbox.")
+    )
+
+    name_en = models.CharField(_("name (English)"), max_length=80)
+    name_id = models.CharField(_("name (Indonesian)"), max_length=80)
+    tagline_en = models.CharField(_("tagline (English)"), max_length=140)
+    tagline_id = models.CharField(_("tagline (Indonesian)"), max_length=140)
+    description_en = models.TextField(_("description (English)"), max_length=4000)
+    description_id = models.TextField(_("description (Indonesian)"), max_length=4000)
+    logo = models.CharField(
+        _("logo"),
+        max_length=120,
+        blank=True,
+        validators=[RegexValidator(r"^logos/[a-z0-9-]+\.svg\Z", _("Such as logos/spliteasy.svg."))],
+        help_text=_("A file among the static files. Empty shows the first letter of the name."),
+    )
+
+    auth_shape = models.CharField(_("authentication"), max_length=16, choices=AuthShape)
+    capabilities = models.JSONField(
+        _("capabilities"),
+        default=dict,
+        help_text=_('Capability name to contract version, such as {"receipt_qr": 1}.'),
+    )
+    config_schema = models.JSONField(
+        _("settings schema"),
+        default=dict,
+        blank=True,
+        help_text=_("A flat JSON Schema of what a merchant fills in. {} means no settings."),
+    )
+
+    api_base_url = models.CharField(
+        _("API address"), max_length=500, blank=True, help_text=_("Where Posz calls the partner.")
+    )
+    landing_base_url = models.CharField(
+        _("landing address"),
+        max_length=500,
+        blank=True,
+        help_text=_("Where links on receipts lead, for partners that answer with a token."),
+    )
+    outbound_events = models.JSONField(
+        _("event subscriptions"),
+        default=list,
+        blank=True,
+        help_text=_('Event types that Posz sends, such as ["order.paid"].'),
+    )
+    outbound_url = models.CharField(
+        _("event endpoint"), max_length=500, blank=True, help_text=_("Where Posz posts events.")
+    )
+    inbound_verification = models.JSONField(
+        _("inbound verification"),
+        default=dict,
+        blank=True,
+        help_text=_("{} means HMAC-SHA256 over the raw body in X-{Slug}-Signature."),
+    )
+    inbound_events = models.JSONField(
+        _("inbound events"),
+        default=dict,
+        blank=True,
+        help_text=_('Event type to capability: {"bill.settled": "payment_webhook_inbound"}.'),
+    )
+    oauth_settings = models.JSONField(_("OAuth settings"), default=dict, blank=True)
+    previous_secret_seconds = models.PositiveIntegerField(
+        _("overlap at rotation (seconds)"),
+        default=300,
+        validators=[MinValueValidator(0), MaxValueValidator(7 * 24 * 3600)],
+        help_text=_("How long the previous secret is still accepted: 0 seconds to 7 days."),
+    )
+
+    data_residency = models.CharField(
+        _("data residency"),
+        max_length=2,
+        validators=[RegexValidator(r"^[a-z]{2}\Z", _("A two-letter country code, such as id."))],
+    )
+    website_url = models.CharField(_("website"), max_length=500, blank=True)
+    docs_url = models.CharField(_("documentation"), max_length=500, blank=True)
+    privacy_url = models.CharField(_("privacy notice"), max_length=500, blank=True)
+    support_email = models.EmailField(_("support e-mail"), blank=True)
+
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    updated_at = models.DateTimeField(_("changed"), auto_now=True)
+
+    objects = IntegrationQuerySet.as_manager()
+
+    class Meta:
+        db_table = "integration"
+        ordering = ["slug"]
+        verbose_name = _("integration")
+        verbose_name_plural = _("integrations")
+
+    def __str__(self) -> str:
+        return self.slug
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            CatalogStamp.bump()
+
+    @property
+    def name(self) -> str:
+        return in_language(self.name_en, self.name_id)
+
+    @property
+    def tagline(self) -> str:
+        return in_language(self.tagline_en, self.tagline_id)
+
+    @property
+    def description(self) -> str:
+        return in_language(self.description_en, self.description_id)
+
+    @property
+    def initial(self) -> str:
+        return self.name[:1].upper()
+
+    @property
+    def is_installable(self) -> bool:
+        return self.status == IntegrationStatus.AVAILABLE
+
+    @property
+    def is_running(self) -> bool:
+        """Installed copies keep working until staff switch the integration off for all."""
+        return self.status != IntegrationStatus.DISABLED
+
+    @property
+    def signature_header(self) -> str:
+        return f"X-{'-'.join(part.capitalize() for part in self.slug.split('-'))}-Signature"
+
+    def declared(self) -> list[Capability]:
+        """Declared capabilities in the order of the registry."""
+        return [item for name, item in CAPABILITIES.items() if name in self.capabilities]
+
+    def modes(self) -> list[Mode]:
+        return [mode for mode in Mode if any(item.mode is mode for item in self.declared())]
+
+    def capability_of_event(self, event_type: str) -> str | None:
+        """The capability an inbound event belongs to, None where the integration has no such one."""
+        name = self.inbound_events.get(event_type)
+        return name if name in self.capabilities else None
+
+    def clean(self) -> None:
+        problems: dict[str, Any] = {}
+        for field, check in (
+            ("capabilities", self._check_capabilities),
+            ("config_schema", lambda: check_schema(self.config_schema)),
+            ("outbound_events", self._check_outbound_events),
+            ("inbound_events", self._check_inbound_events),
+            ("inbound_verification", self._check_inbound_verification),
+            ("oauth_settings", self._check_oauth_settings),
+            ("slug", self._check_slug_is_kept),
+            *((name, self._url_check(name)) for name in URL_FIELDS),
+        ):
+            try:
+                check()
+            except ValidationError as error:
+                problems[field] = error
+        if problems:
+            raise ValidationError(problems)
+
+    def _check_capabilities(self) -> None:
+        if not isinstance(self.capabilities, dict) or not self.capabilities:
+            raise ValidationError(_("Declare at least one capability with its version."))
+        for name, version in self.capabilities.items():
+            if name not in CAPABILITIES:
+                raise ValidationError(
+                    _("“%(name)s” is not a capability of Posz. Known ones: %(known)s.")
+                    % {"name": name, "known": ", ".join(CAPABILITIES)}
+                )
+            if type(version) is not int or version not in CAPABILITIES[name].versions:
+                raise ValidationError(
+                    _("Version of “%(name)s” must be one of %(versions)s.")
+                    % {"name": name, "versions": list(CAPABILITIES[name].versions)}
+                )
+            if self.status == IntegrationStatus.AVAILABLE and not has_adapter(
+                self.slug, name, version
+            ):
+                raise ValidationError(
+                    _(
+                        "No adapter speaks “%(name)s” version %(version)s for this integration yet, "
+                        "so it can't be available. Keep it in review until one does."
+                    )
+                    % {"name": name, "version": version}
+                )
+
+    def _check_outbound_events(self) -> None:
+        check_event_types(self.outbound_events)
+        if self.outbound_events and not self.outbound_url:
+            raise ValidationError(_("Subscriptions need an event endpoint to send to."))
+
+    def _check_inbound_events(self) -> None:
+        if not isinstance(self.inbound_events, dict):
+            raise ValidationError(_("Write an object of event type to capability."))
+        for event_type, name in self.inbound_events.items():
+            if not event_type or len(event_type) > 100:
+                raise ValidationError(_("An event type has 1 to 100 characters."))
+            if name not in self.capabilities:
+                raise ValidationError(
+                    _("“%(event)s” leads to “%(name)s”, which this integration does not declare.")
+                    % {"event": event_type, "name": name}
+                )
+
+    def _check_inbound_verification(self) -> None:
+        if self.inbound_verification != {}:
+            raise ValidationError(_("Only the standard scheme is known so far: leave this as {}."))
+
+    def _check_oauth_settings(self) -> None:
+        if self.auth_shape != AuthShape.OAUTH:
+            if self.oauth_settings:
+                raise ValidationError(_("Only integrations that use OAuth have OAuth settings."))
+            return
+        if not isinstance(self.oauth_settings, dict):
+            raise ValidationError(_("Write an object."))
+        for key in ("authorize_url", "token_url", "client_id"):
+            if not isinstance(self.oauth_settings.get(key), str) or not self.oauth_settings[key]:
+                raise ValidationError(_("OAuth needs “%(key)s”.") % {"key": key})
+        for key in ("authorize_url", "token_url", "revoke_url"):
+            if self.oauth_settings.get(key):
+                check_url(str(self.oauth_settings[key]))
+
+    def _check_slug_is_kept(self) -> None:
+        before = Integration.objects.filter(pk=self.pk).values_list("slug", flat=True).first()
+        if before is not None and before != self.slug and self.has_installs():
+            raise ValidationError(
+                _("Merchants have installed “%(slug)s”: its slug can't change any more.")
+                % {"slug": before}
+            )
+
+    def _url_check(self, name: str) -> Any:
+        def check() -> None:
+            if getattr(self, name):
+                check_url(getattr(self, name))
+
+        return check
+
+    def has_installs(self) -> bool:
+        # The install table belongs to the app on the right; the relation is reached by its name.
+        return bool(getattr(self, "installs").exists())  # noqa: B009
+
+
+URL_FIELDS = (
+    "api_base_url",
+    "landing_base_url",
+    "outbound_url",
+    "website_url",
+    "docs_url",
+    "privacy_url",
+)
+
+
+def check_event_types(value: Any) -> None:
+    rule = RegexValidator(
+        EVENT_TYPE_PATTERN, _("An event type reads like “order.paid”: lower-case words and dots.")
+    )
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError(_('Write a list of event types, such as ["order.paid"].'))
+    for item in value:
+        rule(item)
+    if len(set(value)) != len(value):
+        raise ValidationError(_("An event type stands here twice."))

@@ -1,0 +1,117 @@
+"""The one door for JSON that comes from outside: RFC 8259 with everything ambiguous refused.
+
+Two readers of one document must never see two values, and whatever is accepted must be storable
+by PostgreSQL and writable again as UTF-8. https://www.rfc-editor.org/rfc/rfc7493 (I-JSON) is the
+model. A `StrictJSONError` may be shown to a partner: its text never holds any of the input.
+"""
+
+import codecs
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+MAX_DIGITS = 4_300
+
+# An unclosed string runs to the end, so that brackets after it are never counted.
+STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+class StrictJSONError(ValueError):
+    pass
+
+
+def loads(raw: bytes | bytearray, *, max_depth: int = 64) -> Any:
+    text = _decoded(bytes(raw))
+    _check_depth(bytes(raw), max_depth)
+    try:
+        value = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        message = f"This is not valid JSON: line {error.lineno}, column {error.colno}."
+        raise StrictJSONError(message) from None
+    # Raw text is free of NUL and surrogates by now: only an escape can still bring one in.
+    if "\\u" in text:
+        _check_characters(value)
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _decoded(raw: bytes) -> str:
+    if not raw.strip():
+        raise StrictJSONError("The JSON document is empty.")
+    if raw.startswith(codecs.BOM_UTF8):
+        raise StrictJSONError("JSON must not start with a byte order mark.")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise StrictJSONError("JSON must be encoded as UTF-8.") from None
+    if "\x00" in text:
+        raise StrictJSONError("JSON must not contain NUL characters.")
+    return text
+
+
+def _check_depth(raw: bytes, max_depth: int) -> None:
+    """Runs before the parser, which recurses once per level."""
+    depth = 0
+    for bracket in STRING.sub(b"", raw).translate(None, NOT_BRACKETS):
+        depth += STEP[bracket]
+        if depth > max_depth:
+            raise StrictJSONError(f"JSON must not be nested deeper than {max_depth} levels.")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise StrictJSONError("An object must not hold the same key twice.")
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise StrictJSONError("A number has too many digits.")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise StrictJSONError("A number is too large.")
+    return value
+
+
+def _constant(_name: str) -> NoReturn:
+    raise StrictJSONError("NaN and Infinity are not JSON numbers.")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
+
+
+def _check_characters(value: Any) -> None:
+    text = "".join(_strings(value))
+    if "\x00" in text:
+        raise StrictJSONError("JSON must not contain NUL characters.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise StrictJSONError("JSON must not contain lone surrogates.") from None
+
+
+def _strings(value: Any) -> Iterator[str]:
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            pending += item.keys()
+            pending += item.values()
+        elif isinstance(item, list):
+            pending += item

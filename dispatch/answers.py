@@ -1,0 +1,94 @@
+"""Answers that must be given again: claimed before a partner is called, kept when it has answered."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from dispatch.models import Answer, AnswerStatus
+from installs.models import Install
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question of one till, to be put to several installs."""
+
+    merchant_id: UUID
+    location_id: UUID | None
+    capability: str
+    operation: str
+    key: str
+
+
+def known_answers(ask: Ask, install_ids: Iterable[UUID]) -> dict[UUID, Answer]:
+    """Install to the answer it gave before; pending claims are left out."""
+    return {
+        row.install_id: row for row in _rows(ask, install_ids).exclude(status=AnswerStatus.PENDING)
+    }
+
+
+def claim(ask: Ask, install_ids: list[UUID], lease: timedelta) -> dict[UUID, UUID]:
+    """Take the right to put the question to each install; install to claim for those won.
+
+    Somebody else's claim is respected until its lease is over, so that two tills that print the
+    same order at once make one bill.
+    """
+    now, mine = timezone.now(), uuid4()
+    Answer.objects.bulk_create(
+        [
+            Answer(
+                merchant_id=ask.merchant_id,
+                location_id=ask.location_id,
+                install_id=install_id,
+                capability=ask.capability,
+                operation=ask.operation,
+                idempotency_key=ask.key,
+                claim=mine,
+                lease_until=now + lease,
+            )
+            for install_id in install_ids
+        ],
+        ignore_conflicts=True,
+    )
+    _rows(ask, install_ids).filter(status=AnswerStatus.PENDING, lease_until__lt=now).update(
+        claim=mine, lease_until=now + lease
+    )
+    won = _rows(ask, install_ids).filter(claim=mine, status=AnswerStatus.PENDING)
+    return dict.fromkeys(won.values_list("install_id", flat=True), mine)
+
+
+def settle(ask: Ask, mine: UUID, outcomes: dict[UUID, tuple[str, dict[str, Any]] | None]) -> None:
+    """Write what came back: an answer (status, output) is kept, None gives the claim up."""
+    with transaction.atomic():
+        for install_id, outcome in outcomes.items():
+            row = _rows(ask, [install_id]).filter(claim=mine)
+            if outcome is None:
+                row.filter(status=AnswerStatus.PENDING).delete()
+                continue
+            status, output = outcome
+            row.update(
+                status=status, output=output, external_ref=str(output.get("external_ref", ""))[:255]
+            )
+
+
+def install_of_reference(merchant_id: UUID, slug: str, external_ref: str) -> UUID | None:
+    """The install whose answer carried this partner reference."""
+    ours = Install.objects.filter(merchant_id=merchant_id, integration__slug=slug).values("pk")
+    row = Answer.objects.filter(
+        merchant_id=merchant_id, external_ref=external_ref, install_id__in=ours
+    ).first()
+    return row.install_id if row else None
+
+
+def _rows(ask: Ask, install_ids: Iterable[UUID]) -> Any:
+    return Answer.objects.filter(
+        Q(install_id__in=list(install_ids)),
+        capability=ask.capability,
+        operation=ask.operation,
+        idempotency_key=ask.key,
+    )

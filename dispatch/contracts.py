@@ -1,0 +1,183 @@
+"""What Posz asks of an adapter: neutral dataclasses, one ABC per capability, four ways to fail.
+
+An adapter translates. It takes a `Call` and a request, speaks to the partner through the HTTP door,
+and returns a dataclass or raises one of the errors below. It never stores, retries or schedules.
+Amounts are integer hundredths of the currency unit.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from catalog.models import Integration
+from installs.models import Install, Location, Merchant
+
+QR_PAYLOAD_LENGTH = 300
+LABEL_LENGTH = 32
+
+
+class AdapterError(Exception):
+    """`code` is a short machine word; the message is for logs and holds no secret."""
+
+    code = "upstream_error"
+
+
+class TemporaryError(AdapterError):
+    """The partner is slow, down or broken: the same call may work later."""
+
+    code = "unreachable"
+
+
+class PermanentError(AdapterError):
+    """The partner understood and will not do it, or answered nonsense."""
+
+    code = "refused"
+
+
+class AuthError(AdapterError):
+    """The partner does not accept our credentials."""
+
+    code = "unauthorized"
+
+
+class DeclinedError(AdapterError):
+    """A business refusal: a right answer that says no."""
+
+    code = "declined"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Everything about the asking that is not the question."""
+
+    merchant: Merchant
+    location: Location | None
+    install: Install
+    keys: Mapping[str, bytes]
+    timeout_seconds: float
+    external_merchant_id: str = ""
+    idempotency_key: str = ""
+
+    @property
+    def integration(self) -> Integration:
+        return self.install.integration
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    name: str
+    qty: Decimal
+    unit_price_cents: int
+    total_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A closed order; `raw` is the POS's own object, for partners that want all of it."""
+
+    id: str
+    number: str
+    version: int
+    table: str | None
+    currency: str
+    closed_at: datetime
+    lines: tuple[Line, ...]
+    subtotal_cents: int
+    service_cents: int
+    tax_cents: int
+    discount_cents: int
+    total_cents: int
+    raw: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptQrRequest:
+    order: Order
+    receipt: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptQr:
+    """A QR for the foot of a receipt. The payload is an http(s) URL short enough for 58 mm paper."""
+
+    qr_payload: str
+    label_en: str
+    label_id: str
+    external_ref: str
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.qr_payload)
+        is_printable = self.qr_payload.isascii() and self.qr_payload.isprintable()
+        if (
+            parts.scheme not in {"http", "https"}
+            or not parts.hostname
+            or not is_printable
+            or " " in self.qr_payload
+            or len(self.qr_payload) > QR_PAYLOAD_LENGTH
+        ):
+            raise PermanentError("qr_payload is not an http(s) URL of at most 300 characters")
+        for label in (self.label_en, self.label_id):
+            if not 0 < len(label) <= LABEL_LENGTH or not label.isprintable():
+                raise PermanentError("label must have 1 to 32 printable characters")
+
+    def output(self) -> dict[str, Any]:
+        return {
+            "qr_payload": self.qr_payload,
+            "label": {"en": self.label_en, "id": self.label_id},
+            "external_ref": self.external_ref,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PartnerEvent:
+    """A verified inbound event of a partner."""
+
+    id: str
+    type: str
+    capability: str
+    occurred_at: datetime | None
+    data: Mapping[str, Any]
+    install_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNote:
+    """An effect of an event: a row in the install's audit log."""
+
+    action: str
+    data: dict[str, Any]
+
+
+class Adapter(ABC):
+    """One partner's code. `speaks` maps each capability to the contract versions it knows."""
+
+    slug: ClassVar[str]
+    speaks: ClassVar[Mapping[str, tuple[int, ...]]]
+
+
+class ReceiptQrAdapter(Adapter):
+    @abstractmethod
+    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> ReceiptQr: ...
+
+
+class ProvisioningAdapter(Adapter):
+    """A partner that must know a merchant before it serves it. Asking twice gives the same id."""
+
+    @abstractmethod
+    def provision(self, call: Call) -> str:
+        """Tell the partner about the merchant; return the partner's id of it."""
+
+
+class InboundAdapter(Adapter):
+    @abstractmethod
+    def on_event(self, event: PartnerEvent) -> list[AuditNote]:
+        """Say what an event means. Called again with the same event after a crash."""
+
+    def external_ref(self, data: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """What in an event names an earlier answer of ours, so that its outlet can be found."""
+        return None

@@ -1,0 +1,39 @@
+"""What each capability that tills can ask for takes and gives: the seam between JSON and contracts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dispatch.contracts import Adapter, Call, PermanentError, ReceiptQrAdapter, ReceiptQrRequest
+from dispatch.orders import field_error, order_of
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A till's question, read and checked. `key` is what makes two askings the same."""
+
+    key: str
+    request: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Surface:
+    read: Callable[[Mapping[str, Any], str], Question]
+    ask: Callable[[Adapter, Call, Question], dict[str, Any]]
+
+
+def read_receipt(data: Mapping[str, Any], currency: str) -> Question:
+    order = order_of(data, currency)
+    receipt = data.get("receipt") or {}
+    if not isinstance(receipt, dict):
+        raise field_error("data.receipt", "An object is needed.")
+    return Question(f"{order.id}:{order.version}", ReceiptQrRequest(order, receipt))
+
+
+def ask_receipt_qr(adapter: Adapter, call: Call, question: Question) -> dict[str, Any]:
+    if not isinstance(adapter, ReceiptQrAdapter):
+        raise PermanentError(f"{adapter.slug} does not speak receipt_qr")
+    return adapter.receipt_qr(call, question.request).output()
+
+
+SURFACES: dict[str, Surface] = {"receipt_qr": Surface(read_receipt, ask_receipt_qr)}

@@ -1,0 +1,167 @@
+"""Installs over the API, for a merchant's own scripts. The rules are those of `lifecycle`."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog.envelope import ApiError
+from catalog.models import Integration
+from catalog.paging import CursorPage
+from catalog.schema import masked
+from installs import lifecycle
+from installs.access import Actor, Verb
+from installs.models import Install
+from installs.tokens import caller_of
+
+
+class InstallSerializer(serializers.ModelSerializer[Install]):
+    integration = serializers.CharField(source="integration.slug")
+    merchant_id = serializers.UUIDField()
+    location_id = serializers.UUIDField(allow_null=True)
+    enabled = serializers.BooleanField(source="is_enabled")
+    config = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Install
+        fields = (
+            "id",
+            "integration",
+            "merchant_id",
+            "location_id",
+            "enabled",
+            "connection",
+            "connection_problem",
+            "config",
+            "capability_versions",
+            "installed_at",
+        )
+
+    @extend_schema_field(serializers.DictField())
+    def get_config(self, row: Install) -> dict[str, Any]:
+        return masked(row.integration.config_schema, row.config, row.config_changed_at)
+
+
+class NewInstallSerializer(serializers.Serializer[Any]):
+    integration = serializers.CharField(max_length=64, help_text="The slug.")
+    merchant_id = serializers.UUIDField(
+        required=False, help_text="May be left out with a token that is bound to one merchant."
+    )
+    location_id = serializers.UUIDField(
+        required=False, allow_null=True, default=None, help_text="Null: every location."
+    )
+    config = serializers.DictField(required=False, default=dict)
+
+
+class ConfigSerializer(serializers.Serializer[Any]):
+    config = serializers.DictField(
+        help_text="What is left out stays as it is; null removes a setting."
+    )
+
+
+class InInstallOrder(CursorPage):
+    ordering = ("installed_at", "id")
+
+
+MERCHANT = OpenApiParameter(
+    "merchant_id", str, description="Needed with a token that speaks for every merchant."
+)
+
+
+def actor_for(request: Request, verb: Verb = Verb.VIEW) -> Actor:
+    """Who acts, for the merchant that the query names or the token is bound to."""
+    caller = caller_of(request)
+    given = request.query_params.get("merchant_id")
+    try:
+        merchant_id = UUID(given) if given else None
+    except ValueError:
+        raise ApiError("not_found") from None
+    actor = caller.actor(caller.merchant(merchant_id))
+    if verb is Verb.VIEW:
+        actor.require(verb)
+    return actor
+
+
+def install_for(request: Request, install_id: UUID) -> tuple[Actor, Install]:
+    """The install and who acts on it; an install of another merchant does not exist."""
+    caller = caller_of(request)
+    row = Install.objects.with_names().filter(pk=install_id).first()
+    if row is None or caller.merchant_id not in {None, row.merchant_id}:
+        raise ApiError("not_found")
+    return caller.actor(row.merchant_id), row
+
+
+@extend_schema(tags=["installs"])
+class InstallList(generics.GenericAPIView[Install]):
+    serializer_class = InstallSerializer
+    pagination_class = InInstallOrder
+    queryset = Install.objects.none()
+
+    @extend_schema(parameters=[MERCHANT], responses=InstallSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """The merchant's installs in install order."""
+        actor = actor_for(request)
+        rows = Install.objects.for_merchant(actor.merchant_id).with_names()
+        page = self.paginate_queryset(rows)
+        return self.get_paginated_response(InstallSerializer(page or [], many=True).data)
+
+    @extend_schema(request=NewInstallSerializer, responses={201: InstallSerializer})
+    def post(self, request: Request) -> Response:
+        """Install an integration for one location or for all."""
+        wanted = NewInstallSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        fields = wanted.validated_data
+        caller = caller_of(request)
+        actor = caller.actor(caller.merchant(fields.get("merchant_id")))
+        integration = Integration.objects.filter(slug=fields["integration"]).first()
+        if integration is None:
+            raise ApiError("not_found")
+        row = lifecycle.install(
+            actor, integration, location_id=fields["location_id"], config=fields["config"]
+        )
+        return Response(InstallSerializer(row).data, status=status.HTTP_201_CREATED)
+
+
+@extend_schema(tags=["installs"], responses=InstallSerializer)
+class InstallDetail(APIView):
+    def get(self, request: Request, install_id: UUID) -> Response:
+        """One install. Secrets read as set or not set."""
+        actor, row = install_for(request, install_id)
+        actor.require(Verb.VIEW)
+        return Response(InstallSerializer(row).data)
+
+    @extend_schema(request=ConfigSerializer)
+    def patch(self, request: Request, install_id: UUID) -> Response:
+        """Change settings."""
+        actor, _row = install_for(request, install_id)
+        wanted = ConfigSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        row = lifecycle.configure(actor, install_id, wanted.validated_data["config"])
+        return Response(InstallSerializer(row).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, install_id: UUID) -> Response:
+        """Uninstall: the row and its settings are gone for good."""
+        actor, _row = install_for(request, install_id)
+        lifecycle.uninstall(actor, install_id)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@extend_schema(tags=["installs"], request=None, responses=InstallSerializer)
+class InstallEnable(APIView):
+    def post(self, request: Request, install_id: UUID) -> Response:
+        """Switch on again."""
+        actor, _row = install_for(request, install_id)
+        return Response(InstallSerializer(lifecycle.enable(actor, install_id)).data)
+
+
+@extend_schema(tags=["installs"], request=None, responses=InstallSerializer)
+class InstallDisable(APIView):
+    def post(self, request: Request, install_id: UUID) -> Response:
+        """Switch off and keep the settings."""
+        actor, _row = install_for(request, install_id)
+        return Response(InstallSerializer(lifecycle.disable(actor, install_id)).data)

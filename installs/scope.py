@@ -1,0 +1,129 @@
+"""Who answers which capability at which location, and why: the only place that decides.
+
+Pure functions over plain data. The dispatcher, the conflict check, previews and pages all ask here.
+A location is its UUID; `None` stands for a location that has no row of its own (also one that opens
+tomorrow), so that a merchant without locations has one to reason about.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+from catalog.capabilities import CAPABILITIES
+
+
+@dataclass(frozen=True, slots=True)
+class ScopedInstall:
+    """The part of an install row that decides. Sequences of them are in install order."""
+
+    id: UUID
+    integration: str
+    location: UUID | None
+    is_enabled: bool
+    capabilities: frozenset[str]
+
+
+class Reason(StrEnum):
+    ANSWERS_HERE = "answers_here"
+    ANSWERS_EVERYWHERE = "answers_everywhere"
+    DISABLED_HERE = "disabled_here"
+    DISABLED_EVERYWHERE = "disabled_everywhere"
+    CAP_REACHED = "cap_reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """One install's standing for a capability at a location."""
+
+    install: ScopedInstall
+    reason: Reason
+
+    @property
+    def answers(self) -> bool:
+        return self.reason in {Reason.ANSWERS_HERE, Reason.ANSWERS_EVERYWHERE}
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    capability: str
+    locations: tuple[UUID | None, ...]
+    holders: tuple[ScopedInstall, ...]
+
+
+def effective_installs(
+    installs: Sequence[ScopedInstall], location: UUID | None
+) -> list[ScopedInstall]:
+    """Per integration its row for the location, else its merchant-wide row; in install order.
+
+    A disabled row is still the effective one: disabled there means off there.
+    """
+    own = {item.integration for item in installs if item.location == location}
+    return [
+        item
+        for item in installs
+        if item.location == location or (item.location is None and item.integration not in own)
+    ]
+
+
+def seats(installs: Sequence[ScopedInstall], capability: str, location: UUID | None) -> list[Seat]:
+    """Every effective install that holds the capability here, with the reason it answers or not.
+
+    Disabled ones keep their place and so count towards the cap.
+    """
+    places = CAPABILITIES[capability].places
+    holders = [
+        item for item in effective_installs(installs, location) if capability in item.capabilities
+    ]
+    return [
+        Seat(item, _reason(item, is_within_cap=places is None or index < places))
+        for index, item in enumerate(holders)
+    ]
+
+
+def _reason(install: ScopedInstall, *, is_within_cap: bool) -> Reason:
+    is_here = install.location is not None
+    if not install.is_enabled:
+        return Reason.DISABLED_HERE if is_here else Reason.DISABLED_EVERYWHERE
+    if not is_within_cap:
+        return Reason.CAP_REACHED
+    return Reason.ANSWERS_HERE if is_here else Reason.ANSWERS_EVERYWHERE
+
+
+def answering(
+    installs: Sequence[ScopedInstall], capability: str, location: UUID | None
+) -> list[ScopedInstall]:
+    """The installs to ask, in install order."""
+    return [seat.install for seat in seats(installs, capability, location) if seat.answers]
+
+
+def conflicts(
+    installs: Sequence[ScopedInstall],
+    candidate: ScopedInstall,
+    locations: Iterable[UUID],
+) -> list[Conflict]:
+    """Where adding the candidate would seat more integrations than a capability has places.
+
+    `locations` are all of the merchant's. One Conflict per capability and set of holders, with all
+    its locations. A candidate that only replaces its own integration's wider row takes no new place.
+    """
+    after = [*installs, candidate]
+    affected: list[UUID | None] = [candidate.location] if candidate.location else [*locations, None]
+    found: dict[tuple[str, tuple[ScopedInstall, ...]], list[UUID | None]] = {}
+    for capability in sorted(candidate.capabilities):
+        places = CAPABILITIES[capability].places
+        if places is None:
+            continue
+        for location in affected:
+            holders = tuple(
+                item
+                for item in effective_installs(after, location)
+                if capability in item.capabilities and item.integration != candidate.integration
+            )
+            is_effective = candidate in effective_installs(after, location)
+            if is_effective and len(holders) >= places:
+                found.setdefault((capability, holders), []).append(location)
+    return [
+        Conflict(capability, tuple(places_of), holders)
+        for (capability, holders), places_of in found.items()
+    ]

@@ -1,0 +1,100 @@
+"""Which merchant a signed-in person is working for."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.functional import SimpleLazyObject
+
+from installs.access import Actor
+from installs.models import Membership, User
+
+SESSION_KEY = "merchant_id"
+P = ParamSpec("P")
+
+
+class MerchantRequest(HttpRequest):
+    """A request behind `merchant_page`: the membership is there."""
+
+    membership: Membership
+    actor: Actor
+
+
+class TenancyMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.memberships = SimpleLazyObject(lambda: memberships_of(request))  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+
+def memberships_of(request: HttpRequest) -> list[Membership]:
+    if not isinstance(request.user, User):
+        return []
+    return list(
+        Membership.objects.filter(user=request.user)
+        .select_related("merchant")
+        .prefetch_related("locations")
+        .order_by("merchant__name", "merchant_id")
+    )
+
+
+def chosen_membership(request: HttpRequest) -> Membership | None:
+    """The merchant chosen in this session, else the first one."""
+    memberships: list[Membership] = request.memberships  # type: ignore[attr-defined]
+    chosen = request.session.get(SESSION_KEY)
+    for membership in memberships:
+        if str(membership.merchant_id) == chosen:
+            return membership
+    return memberships[0] if memberships else None
+
+
+def choose_merchant(request: HttpRequest, merchant_id: UUID) -> bool:
+    """Work for this merchant from now on; False where the person has no part in it."""
+    memberships: list[Membership] = request.memberships  # type: ignore[attr-defined]
+    if not any(item.merchant_id == merchant_id for item in memberships):
+        return False
+    request.session[SESSION_KEY] = str(merchant_id)
+    return True
+
+
+def actor_of(membership: Membership) -> Actor:
+    locations = frozenset(item.pk for item in membership.locations.all())
+    return Actor(
+        merchant_id=membership.merchant_id,
+        label=membership.user.email,
+        role=membership.role,
+        locations=locations or None,
+    )
+
+
+def merchant_page(
+    view: Callable[Concatenate[MerchantRequest, P], HttpResponse],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """For pages of a merchant: signed in, and with a merchant to work for."""
+
+    @login_required
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        membership = chosen_membership(request)
+        if membership is None:
+            return render(request, "installs/no_merchant.html", status=403)
+        request.membership = membership  # type: ignore[attr-defined]
+        request.actor = actor_of(membership)  # type: ignore[attr-defined]
+        return view(request, *args, **kwargs)  # type: ignore[arg-type]
+
+    return guarded  # type: ignore[return-value]
+
+
+def tenancy_context(request: HttpRequest) -> dict[str, Any]:
+    if not hasattr(request, "memberships"):
+        return {}
+    return {
+        "memberships": request.memberships,
+        "membership": SimpleLazyObject(lambda: chosen_membership(request)),
+    }

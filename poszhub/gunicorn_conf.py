@@ -1,0 +1,30 @@
+"""How gunicorn serves the hub. Without Redis the one web process also holds Celery's threads."""
+
+import os
+from typing import Any
+
+wsgi_app = "poszhub.wsgi"
+worker_class = "gthread"
+threads = 16
+loglevel = "warning"
+graceful_timeout = 5
+# Its default place is one per Unix user, where two hubs would meet.
+control_socket_disable = True
+
+embeds_celery = not os.environ.get("REDIS_URL")
+# Celery's in-memory broker does not reach across processes.
+workers = 1 if embeds_celery else int(os.environ.get("WEB_CONCURRENCY", "2"))
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001
+    if embeds_celery:
+        from poszhub import embedded
+
+        embedded.start()
+
+
+def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    if embeds_celery:
+        from poszhub import embedded
+
+        embedded.stop()

@@ -1,0 +1,99 @@
+"""What the generator can't see of the API: the webhook door, and the one shape of every error."""
+
+from typing import Any
+
+from catalog.envelope import STATUS_OF
+
+ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["code", "message"],
+            "properties": {
+                "code": {"type": "string", "enum": sorted(STATUS_OF)},
+                "message": {"type": "string"},
+                "fields": {"type": "object", "additionalProperties": True},
+                "conflicts": {"type": "array", "items": {"type": "object"}},
+            },
+            "additionalProperties": True,
+        }
+    },
+}
+INBOUND = {
+    "post": {
+        "operationId": "integrations_webhook",
+        "tags": ["partners"],
+        "summary": "Post an event to Posz",
+        "description": (
+            "Sign the raw body: lower-case hex of HMAC-SHA256 with the integration's inbound secret, "
+            "in `X-{Slug}-Signature`. Repeating an event id is safe: it is answered 200 and has no "
+            "further effect."
+        ),
+        "security": [{"webhookSignature": []}],
+        "parameters": [
+            {"name": "slug", "in": "path", "required": True, "schema": {"type": "string"}}
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["event_id", "type"],
+                        "properties": {
+                            "event_id": {"type": "string", "minLength": 1, "maxLength": 255},
+                            "type": {"type": "string", "minLength": 1, "maxLength": 100},
+                            "merchant_id": {"type": "string", "format": "uuid"},
+                            "external_merchant_id": {"type": "string"},
+                            "location_id": {"type": ["string", "null"], "format": "uuid"},
+                            "occurred_at": {"type": ["string", "null"], "format": "date-time"},
+                            "data": {"type": "object"},
+                        },
+                    }
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "Stored, or known already.",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["status", "deduped", "id"],
+                            "properties": {
+                                "status": {"enum": ["accepted", "duplicate"]},
+                                "deduped": {"type": "boolean"},
+                                "id": {"type": "string", "format": "uuid"},
+                            },
+                        }
+                    }
+                },
+            }
+        },
+    }
+}
+METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
+    """Postprocessing hook of drf-spectacular."""
+    result["paths"]["/v1/integrations/{slug}/webhook"] = INBOUND
+    components = result.setdefault("components", {})
+    components.setdefault("schemas", {})["Error"] = ERROR
+    components.setdefault("securitySchemes", {})["webhookSignature"] = {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-{Slug}-Signature",
+    }
+    answer = {
+        "description": "Refused: see `error.code`.",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
+    for path in result["paths"].values():
+        for method, operation in path.items():
+            if method in METHODS:
+                operation["responses"].setdefault("default", answer)
+    return result

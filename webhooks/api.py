@@ -1,0 +1,153 @@
+"""Where partners post, where the POS reports events, and where deliveries can be looked up."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import generics, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from catalog.envelope import ApiError, failure_response, read_body
+from catalog.models import EVENT_TYPE_PATTERN
+from catalog.paging import CursorPage
+from installs.access import Verb
+from installs.api import MERCHANT, actor_for
+from installs.tokens import caller_of
+from webhooks import inbound, outbound
+from webhooks.models import Attempt, Delivery
+
+
+@csrf_exempt
+def receive_webhook(request: HttpRequest, slug: str) -> HttpResponse:
+    """Plain Django: this is the busiest door, and its body must stay raw until it is verified."""
+    try:
+        if request.method != "POST":
+            raise ApiError("method_not_allowed")
+        body = read_body(request)
+        signature = request.META.get(f"HTTP_X_{slug.upper().replace('-', '_')}_SIGNATURE")
+        receipt = inbound.receive(slug, body, signature)
+    except Exception as error:  # noqa: BLE001
+        return failure_response(error)
+    return JsonResponse(
+        {
+            "status": "duplicate" if receipt.is_duplicate else "accepted",
+            "deduped": receipt.is_duplicate,
+            "id": str(receipt.id),
+        }
+    )
+
+
+class NewEventSerializer(serializers.Serializer[Any]):
+    type = serializers.RegexField(EVENT_TYPE_PATTERN, max_length=100)
+    merchant_id = serializers.UUIDField(
+        required=False, help_text="May be left out with a token that is bound to one merchant."
+    )
+    location_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    occurred_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    idempotency_key = serializers.CharField(
+        required=False, allow_null=True, default=None, max_length=255
+    )
+    data = serializers.DictField()  # type: ignore[assignment]
+
+
+class AcceptedEventSerializer(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    deliveries = serializers.IntegerField()
+
+
+@extend_schema(tags=["events"])
+class EventList(APIView):
+    @extend_schema(request=NewEventSerializer, responses={202: AcceptedEventSerializer})
+    def post(self, request: Request) -> Response:
+        """Report a domain event; every subscribed integration of the merchant is told."""
+        reported = NewEventSerializer(data=request.data)
+        reported.is_valid(raise_exception=True)
+        fields = reported.validated_data
+        event, deliveries = outbound.accept_event(
+            outbound.NewEvent(
+                type=fields["type"],
+                merchant_id=caller_of(request).merchant(fields.get("merchant_id")),
+                location_id=fields["location_id"],
+                occurred_at=fields["occurred_at"],
+                idempotency_key=fields["idempotency_key"],
+                data=fields["data"],
+            )
+        )
+        return Response(
+            {"id": str(event.pk), "deliveries": deliveries}, status=status.HTTP_202_ACCEPTED
+        )
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    class Meta:
+        model = Attempt
+        fields = ("number", "started_at", "elapsed_ms", "response_status", "problem")
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    integration = serializers.CharField(source="integration.slug")
+    event_id = serializers.UUIDField()
+    event_type = serializers.CharField(source="event.type")
+    attempts = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Delivery
+        fields = (
+            "id",
+            "event_id",
+            "event_type",
+            "integration",
+            "install_id",
+            "status",
+            "reason",
+            "attempts_made",
+            "next_attempt_at",
+            "created_at",
+            "finished_at",
+            "attempts",
+        )
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, row: Delivery) -> Any:
+        return AttemptSerializer(row.attempts.all(), many=True).data
+
+
+class NewestFirst(CursorPage):
+    ordering = ("-created_at", "-id")
+
+
+@extend_schema(tags=["deliveries"], parameters=[MERCHANT])
+class DeliveryList(generics.ListAPIView[Delivery]):
+    """Deliveries of the merchant, the newest first, with every attempt."""
+
+    serializer_class = DeliverySerializer
+    pagination_class = NewestFirst
+
+    def get_queryset(self) -> Any:
+        if getattr(self, "swagger_fake_view", False):
+            return Delivery.objects.none()
+        actor = actor_for(self.request)
+        return (
+            Delivery.objects.for_merchant(actor.merchant_id)
+            .select_related("event", "integration")
+            .prefetch_related("attempts")
+        )
+
+
+@extend_schema(tags=["deliveries"], request=None, responses={202: DeliverySerializer})
+class DeliveryReplay(APIView):
+    def post(self, request: Request, delivery_id: UUID) -> Response:
+        """Send a finished delivery again."""
+        caller = caller_of(request)
+        rows = Delivery.objects.select_related("event", "integration")
+        row = rows.filter(pk=delivery_id).first()
+        if row is None or caller.merchant_id not in {None, row.merchant_id}:
+            raise ApiError("not_found")
+        caller.actor(row.merchant_id).require(Verb.REPLAY)
+        outbound.replay(row)
+        row.refresh_from_db()
+        return Response(DeliverySerializer(row).data, status=status.HTTP_202_ACCEPTED)

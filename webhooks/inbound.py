@@ -1,0 +1,328 @@
+"""The door for what partners tell us: verified, stored once, answered, and only then worked on.
+
+`receive` writes the ledger row; `process` turns it into effects. Both are the only writers of the
+ledger. One provider event has one effect per install, whatever is posted, when and how often.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from celery import current_app
+from django.conf import settings
+from django.core.cache import cache
+from django.db import transaction
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+
+from catalog.envelope import ApiError, json_object
+from catalog.models import Integration
+from dispatch import answers
+from dispatch.adapters import adapter_for
+from dispatch.contracts import InboundAdapter, PartnerEvent
+from dispatch.signing import is_signed
+from installs import audit, scope
+from installs.credentials import active_secrets
+from installs.ladder import next_attempt_at
+from installs.lifecycle import scoped
+from installs.models import Install, Merchant
+from webhooks.models import InboundEvent, InboundStatus
+
+logger = logging.getLogger(__name__)
+
+EVENT_ID_LENGTH = 255
+TYPE_LENGTH = 100
+SWEEP_SIZE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the sender is told. The id is the same for every repetition."""
+
+    id: UUID
+    is_duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The fields of a body that decide where it goes."""
+
+    event_id: str
+    type: str
+    merchant_id: UUID | None
+    external_merchant_id: str | None
+    location_id: UUID | None
+    occurred_at: datetime | None
+    data: Mapping[str, Any]
+
+
+def receive(slug: str, body: bytes, signature: str | None) -> Receipt:
+    """Verify, parse and store one post; the row is committed when this returns.
+
+    The order of checks is part of the contract: slug, signature, JSON, ids, merchant, install,
+    enabled, capability, rate. Until the signature has been verified the answer tells nothing about
+    any merchant.
+    """
+    integration = Integration.objects.filter(slug=slug).first()
+    if integration is None:
+        raise ApiError("not_found")
+    if not is_signed(body, signature, active_secrets(slug, "inbound")):
+        raise ApiError("invalid_signature")
+    envelope = read_envelope(json_object(body))
+    install = find_install(integration, envelope)
+    if not install.is_enabled or not integration.is_running:
+        raise ApiError("integration_disabled")
+    capability = integration.capability_of_event(envelope.type)
+    if capability is None or capability not in install.capability_versions:
+        raise ApiError("capability_unsupported")
+    known = _known(install, envelope.event_id)
+    if known is None:
+        spend_rate(integration, install.merchant_id)
+        row = InboundEvent(
+            install_id=install.pk,
+            integration=integration,
+            merchant_id=install.merchant_id,
+            provider_event_id=envelope.event_id,
+            type=envelope.type,
+            capability=capability,
+            occurred_at=envelope.occurred_at,
+            body=body,
+            body_digest=hashlib.sha256(body).hexdigest(),
+        )
+        with transaction.atomic():
+            InboundEvent.objects.bulk_create([row], ignore_conflicts=True)
+            known = InboundEvent.objects.get(
+                install_id=install.pk, provider_event_id=envelope.event_id
+            )
+        if known.pk == row.pk:
+            wake_processing(row.pk)
+            return Receipt(row.pk, is_duplicate=False)
+    _flag_other_body(known, body)
+    return Receipt(known.pk, is_duplicate=True)
+
+
+def read_envelope(payload: Mapping[str, Any]) -> Envelope:
+    """The standard body; refused with 400 `invalid_payload`, naming the field."""
+    data = payload.get("data", {})
+    if not isinstance(data, dict):
+        raise _field_error("data", _("An object is needed."))
+    external_id = payload.get("external_merchant_id")
+    merchant_id = _uuid(payload, "merchant_id")
+    if merchant_id is None and external_id is None:
+        raise _field_error(
+            "merchant_id", _("Say which merchant: merchant_id or external_merchant_id.")
+        )
+    if external_id is not None and not _is_text(external_id, EVENT_ID_LENGTH):
+        raise _field_error("external_merchant_id", _("A text of 1 to 255 characters is needed."))
+    return Envelope(
+        event_id=_text(payload, ("event_id", "id"), EVENT_ID_LENGTH),
+        type=_text(payload, ("type", "event"), TYPE_LENGTH),
+        merchant_id=merchant_id,
+        external_merchant_id=external_id,
+        location_id=_uuid(payload, "location_id"),
+        occurred_at=_time(payload, "occurred_at"),
+        data=data,
+    )
+
+
+def find_install(integration: Integration, envelope: Envelope) -> Install:
+    """The install an event belongs to.
+
+    With a location: the one effective there. Without: the one whose earlier answer the event refers
+    to, else the merchant-wide one, else the oldest.
+    """
+    rows = Install.objects.filter(integration=integration).with_names().in_order()
+    if envelope.merchant_id is not None:
+        if not Merchant.objects.filter(pk=envelope.merchant_id).exists():
+            raise ApiError("not_found", _("There is no such merchant."))
+        rows = rows.for_merchant(envelope.merchant_id)
+    else:
+        rows = rows.filter(external_merchant_id=envelope.external_merchant_id)
+    present = {row.pk: row for row in rows}
+    if not present:
+        raise ApiError("integration_not_installed")
+    if envelope.location_id is not None:
+        effective = scope.effective_installs(
+            [scoped(row) for row in present.values()], envelope.location_id
+        )
+        if not effective:
+            raise ApiError("integration_not_installed")
+        return present[effective[0].id]
+    oldest = next(iter(present.values()))
+    if len(present) == 1:
+        return oldest
+    referred = _referred_install(integration, oldest, envelope)
+    if referred in present:
+        return present[referred]
+    return next((row for row in present.values() if row.location_id is None), oldest)
+
+
+def _referred_install(integration: Integration, sample: Install, envelope: Envelope) -> UUID | None:
+    capability = integration.capability_of_event(envelope.type) or ""
+    adapter = adapter_for(
+        integration.slug, capability, sample.capability_versions.get(capability, 1)
+    )
+    if not isinstance(adapter, InboundAdapter):
+        return None
+    reference = adapter.external_ref(envelope.data)
+    if not reference:
+        return None
+    return answers.install_of_reference(sample.merchant_id, integration.slug, reference)
+
+
+def spend_rate(integration: Integration, merchant_id: UUID) -> None:
+    """Count a verified new event against its merchant's share of this minute."""
+    now = timezone.now()
+    key = f"inbound:{integration.slug}:{merchant_id}:{now:%Y%m%d%H%M}"
+    cache.add(key, 0, timeout=120)
+    try:
+        used = cache.incr(key)
+    except ValueError:  # evicted between the two calls
+        return
+    if used > settings.INBOUND_RATE_PER_MINUTE:
+        raise ApiError("rate_limited", retry_after=60 - now.second)
+
+
+def process(event_id: UUID) -> bool:
+    """Turn one ledger row into its effects; False where there was nothing to do.
+
+    Effects and the processed mark are one transaction under the row's lock, so a worker that is
+    killed leaves either both or neither. An adapter that breaks is tried again on the ladder and
+    the event is set aside with its reason when that is used up.
+    """
+    try:
+        with transaction.atomic():
+            row = (
+                InboundEvent.objects.select_for_update(of=("self",))
+                .select_related("integration")
+                .filter(pk=event_id, status=InboundStatus.RECEIVED)
+                .first()
+            )
+            if row is None:
+                return False
+            _apply(row)
+            row.status = InboundStatus.PROCESSED
+            row.processed_at = timezone.now()
+            row.save(update_fields=["status", "processed_at"])
+    except Exception as error:
+        logger.exception("Inbound event %s could not be processed", event_id)
+        _processing_failed(event_id, type(error).__name__)
+    return True
+
+
+def sweep() -> int:
+    """Start what is due and was never finished; finds it whatever happened to the queue."""
+    due = list(InboundEvent.objects.due(timezone.now()).values_list("pk", flat=True)[:SWEEP_SIZE])
+    for event_id in due:
+        process(event_id)
+    return len(due)
+
+
+def wake_processing(event_id: UUID) -> None:
+    """Hand the row to a worker. A queue that is down costs nothing: the sweep finds the row."""
+    try:
+        current_app.send_task(
+            "webhooks.tasks.process_inbound", [str(event_id)], ignore_result=True, retry=False
+        )
+    except Exception:
+        logger.exception("The queue is down; the sweep will process %s", event_id)
+
+
+def _apply(row: InboundEvent) -> None:
+    install = Install.objects.with_names().filter(pk=row.install_id).first()
+    versions = install.capability_versions if install else row.integration.capabilities
+    adapter = adapter_for(row.integration.slug, row.capability, versions.get(row.capability, 1))
+    if not isinstance(adapter, InboundAdapter):
+        raise TypeError(f"no adapter takes {row.capability} events of {row.integration.slug}")
+    envelope = read_envelope(json_object(bytes(row.body)))
+    notes = adapter.on_event(
+        PartnerEvent(
+            id=row.provider_event_id,
+            type=row.type,
+            capability=row.capability,
+            occurred_at=row.occurred_at,
+            data=envelope.data,
+            install_id=row.install_id,
+        )
+    )
+    for note in notes:
+        audit.record(
+            note.action,
+            actor=row.integration.slug,
+            install=install,
+            merchant_id=row.merchant_id,
+            integration_slug=row.integration.slug,
+            data={"event_id": row.provider_event_id, **note.data},
+        )
+
+
+def _processing_failed(event_id: UUID, problem: str) -> None:
+    with transaction.atomic():
+        row = InboundEvent.objects.select_for_update().get(pk=event_id)
+        if row.status != InboundStatus.RECEIVED:
+            return
+        row.attempts += 1
+        row.problem = problem
+        due_at = next_attempt_at(row.attempts, timezone.now())
+        if due_at is None:
+            row.status = InboundStatus.QUARANTINED
+        else:
+            row.due_at = due_at
+        row.save(update_fields=["attempts", "problem", "status", "due_at"])
+
+
+def _known(install: Install, event_id: str) -> InboundEvent | None:
+    return InboundEvent.objects.filter(install_id=install.pk, provider_event_id=event_id).first()
+
+
+def _flag_other_body(known: InboundEvent, body: bytes) -> None:
+    if known.body_digest == hashlib.sha256(body).hexdigest():
+        return
+    InboundEvent.objects.filter(pk=known.pk, mismatched_at=None).update(
+        mismatched_at=timezone.now()
+    )
+
+
+def _field_error(name: str, message: str) -> ApiError:
+    return ApiError("invalid_payload", f"{name}: {message}", fields={name: [message]})
+
+
+def _is_text(value: Any, length: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= length
+
+
+def _text(payload: Mapping[str, Any], names: tuple[str, str], length: int) -> str:
+    value = next((payload[name] for name in names if name in payload), None)
+    if not _is_text(value, length):
+        raise _field_error(
+            names[0], _("A text of 1 to %(length)s characters is needed.") % {"length": length}
+        )
+    return str(value)
+
+
+def _uuid(payload: Mapping[str, Any], name: str) -> UUID | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    try:
+        return UUID(value)
+    except (ValueError, AttributeError, TypeError):
+        raise _field_error(name, _("A UUID is needed.")) from None
+
+
+def _time(payload: Mapping[str, Any], name: str) -> datetime | None:
+    value = payload.get(name)
+    if value is None:
+        return None
+    try:
+        parsed = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        parsed = None
+    if parsed is None or parsed.tzinfo is None:
+        raise _field_error(name, _("A time with its offset is needed (RFC 3339)."))
+    return parsed

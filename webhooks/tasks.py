@@ -1,0 +1,20 @@
+from uuid import UUID
+
+from celery import shared_task
+
+from webhooks import inbound, outbound
+
+
+@shared_task(ignore_result=True)
+def process_inbound(event_id: str) -> None:
+    inbound.process(UUID(event_id))
+
+
+@shared_task(ignore_result=True)
+def sweep_inbound() -> None:
+    inbound.sweep()
+
+
+@shared_task(ignore_result=True)
+def deliver_due() -> None:
+    outbound.deliver_due()
