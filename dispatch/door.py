@@ -135,9 +135,8 @@ def _checked_headers(method: str, headers: Mapping[str, str] | None) -> dict[str
             raise RequestRefusedError("A header name is malformed or not the caller's to set.")
         if not HEADER_VALUE.fullmatch(value):
             raise RequestRefusedError(f"The value of the header {name} is malformed.")
-    ours = {"User-Agent": "Posz-Hub/1.0", "Accept-Encoding": "gzip, deflate"}
-    named = {name.lower() for name in ours}
-    return {name: value for name, value in sent.items() if name.lower() not in named} | ours
+    # Requests compares names without regard to case and keeps the last.
+    return sent | {"User-Agent": "Posz-Hub/1.0", "Accept-Encoding": "gzip, deflate"}
 
 
 @dataclass(slots=True)
@@ -169,7 +168,6 @@ _limits: ContextVar[_Limits] = ContextVar("limits")
 def _exchange(
     request: requests.PreparedRequest, limits: _Limits
 ) -> tuple[int, Mapping[str, str], bytes]:
-    limits.seconds()
     try:
         response = _adapter(os.getpid()).send(request, stream=True, timeout=CONNECT_SECONDS)
         try:

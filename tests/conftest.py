@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ def worker_number() -> int:
 
 
 def redis_of_this_worker(number: int) -> str:
+    """The address of one of its three databases, or nothing where there is no Redis."""
+    if not settings.REDIS_URL:
+        return ""
     return stack.redis_database(settings.REDIS_URL, 3 * worker_number() + number)
 
 
@@ -43,7 +46,8 @@ def pytest_configure(config: pytest.Config) -> None:
         url = redis_of_this_worker(0)
         os.environ["REDIS_URL"] = settings.REDIS_URL = url
         settings.CACHES["default"]["LOCATION"] = url
-        settings.CELERY_BROKER_URL = celery_app.conf.broker_url = url
+        settings.CELERY_BROKER_URL = url
+        celery_app.conf.update(broker_url=url)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -112,26 +116,20 @@ def page(new_page: Callable[..., Page]) -> Page:
 
 @pytest.fixture(scope="session")
 def live_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
-    """One running hub for all tests of this process: they must not rely on what others leave."""
-    with running_hub(tmp_path_factory.mktemp("hub"), redis_number=1) as hub:
-        yield hub
+    """One running hub for all tests of this process: they must not rely on what others leave.
 
-
-@pytest.fixture
-def fresh_hub(tmp_path: Path) -> Iterator[Hub]:
-    """A running hub for this test alone."""
-    with running_hub(tmp_path, redis_number=2) as hub:
-        yield hub
-
-
-@contextmanager
-def running_hub(folder: Path, *, redis_number: int) -> Iterator[Hub]:
-    """On the same kind of servers as the tests themselves, in a database of its own."""
-    where = {}
+    It stands on the same kind of servers as the tests themselves, in a database of its own.
+    """
+    where = {"REDIS_URL": redis_of_this_worker(1)}
     with ExitStack() as running:
         if ON_POSTGRES:
             server = stack.fresh_database(os.environ["DATABASE_URL"])
             where["DATABASE_URL"] = running.enter_context(server)
-        if settings.REDIS_URL:
-            where["REDIS_URL"] = redis_of_this_worker(redis_number)
-        yield running.enter_context(stack.running_hub(folder, **where))
+        yield running.enter_context(stack.running_hub(tmp_path_factory.mktemp("hub"), **where))
+
+
+@pytest.fixture
+def fresh_hub(tmp_path: Path) -> Iterator[Hub]:
+    """A running hub for this test alone, on SQLite, which is the quickest to set up."""
+    with stack.running_hub(tmp_path, REDIS_URL=redis_of_this_worker(2)) as hub:
+        yield hub

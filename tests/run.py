@@ -87,6 +87,7 @@ def run_pytest(name: str, env: dict[str, str], pytest_args: list[str], results: 
             env=inherited | env | {"VAR_DIR": folder, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
         )
         closing_line = passed_on(pytest)

