@@ -61,6 +61,7 @@ class LinesField(forms.CharField):
 class CapabilitiesWidget(forms.Widget):
     """A checkbox per capability with the contract versions that exist."""
 
+    template_name = "admin/catalog/capabilities_widget.html"
     use_fieldset = True
 
     def id_for_label(self, id_: str) -> str:  # noqa: ARG002
@@ -89,7 +90,7 @@ class CapabilitiesWidget(forms.Widget):
     ) -> SafeString:
         # Forms are rendered by an engine that does not know the project's own templates.
         context = self.get_context(name, value, attrs)
-        return mark_safe(render_to_string("admin/catalog/capabilities_widget.html", context))  # noqa: S308
+        return mark_safe(render_to_string(self.template_name, context))  # noqa: S308
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> dict[str, Any]:  # noqa: ARG002
         return {

@@ -114,7 +114,9 @@ SAMPLES = (
         "family",
         gettext_lazy("A large table with long names"),
         (
-            Item("Paket nasi liwet komplet untuk delapan orang dengan lauk pilihan", "2", 685_000_00),
+            Item(
+                "Paket nasi liwet komplet untuk delapan orang dengan lauk pilihan", "2", 685_000_00
+            ),
             Item("Bebek goreng kremes sambal hijau Mak Ijah setengah ekor", "3", 98_500_00),
             Item("Iga bakar madu rempah dengan sambal dabu-dabu", "2", 165_000_00),
             Item("Sayur asem Jakarta", "4", 24_000_00),

@@ -5,19 +5,18 @@ signed into the page, and so gets the answers that were given before.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from django.core import signing
 from django.core.exceptions import SuspiciousOperation
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import dateformat, timezone
-from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from catalog.models import Integration
@@ -28,21 +27,30 @@ from installs.tenancy import MerchantRequest, merchant_page
 
 SESSION_KEY = "till"
 SALT = "dispatch.till.reprint"
+T = TypeVar("T")
 
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@merchant_page
-def till(request: MerchantRequest) -> HttpResponse:
-    if "reprint" in request.POST:
-        return _show(request, _ticket_again(request), is_reprint=True)
-    if request.method == "POST":
-        return _show(request, _new_ticket(request), is_reprint=False)
-    return _page(request, _desk(request, request.GET))
+STATUS_NAMES = {
+    "ok": pgettext_lazy("answer", "Answered"),
+    "declined": pgettext_lazy("answer", "Declined"),
+    "error": pgettext_lazy("answer", "Failed"),
+    "timeout": pgettext_lazy("answer", "Too slow"),
+    "skipped": pgettext_lazy("answer", "Left out"),
+}
+# What became of it, in the till's own words; what the partner's side said stands below as a detail.
+REASONS = {
+    "ok": gettext_lazy("Its code is on the receipt."),
+    "kept": gettext_lazy("The same code as before; it was not asked again."),
+    "declined": gettext_lazy("It has nothing for this order."),
+    "error": gettext_lazy("It could not be reached or gave no usable answer."),
+    "timeout": gettext_lazy("It did not answer in time."),
+    "skipped": gettext_lazy("It has been failing, so it is not asked for half a minute."),
+    "unsupported": gettext_lazy("Posz does not speak its version of the receipt code yet."),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What is chosen at the till: None where the merchant has no outlet for this person."""
+    """What is chosen at the till. No outlet where this person has none at the merchant."""
 
     outlets: list[Location]
     outlet: Location | None
@@ -52,18 +60,65 @@ class Desk:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """An order that is printed at an outlet: what a reprint needs."""
+    """An order that is printed at an outlet: all that a reprint needs."""
 
     outlet: Location
     paper_mm: int
     order: dict[str, Any]
 
+    @property
+    def closed_at(self) -> str:
+        """In the outlet's zone, with its Indonesian name: WIB, WITA or WIT."""
+        moment = datetime.fromisoformat(self.order["closed_at"]).astimezone(self.outlet.zone)
+        return f"{dateformat.format(moment, 'j M Y H:i')} {moment.tzname()}"
+
     def signed(self) -> str:
-        value = {"outlet": str(self.outlet.pk), "paper": self.paper_mm, "order": self.order}
+        value = {"outlet": str(self.outlet.pk), "paper_mm": self.paper_mm, "order": self.order}
         return signing.dumps(value, salt=SALT, compress=True)
 
 
-def _desk(request: MerchantRequest, given: QueryDict | dict[str, str]) -> Desk:
+@require_http_methods(["GET", "HEAD", "POST"])
+def till(request: HttpRequest) -> HttpResponse:
+    return _print(request) if request.method == "POST" else _show(request)
+
+
+@merchant_page
+def _show(request: MerchantRequest) -> HttpResponse:
+    return _page(request, _desk(request, request.GET))
+
+
+@merchant_page
+def _print(request: MerchantRequest) -> HttpResponse:
+    signed = request.POST.get("reprint")
+    ticket = _same_ticket(request, signed) if signed else _new_ticket(request)
+    started = time.monotonic()
+    answer = _ask(request, ticket)
+    printed = {
+        "ticket": ticket,
+        "columns": receipt.PAPERS[ticket.paper_mm],
+        "lines": receipt.line_rows(ticket.order),
+        "sums": receipt.sum_rows(ticket.order),
+        "codes": receipt.codes(answer["results"]),
+        "outcomes": _outcomes(answer["results"], is_reprint=bool(signed)),
+        "elapsed_ms": round((time.monotonic() - started) * 1000),
+        "is_reprint": bool(signed),
+    }
+    if request.htmx:  # type: ignore[attr-defined]
+        return render(request, "till/_printed.html", printed)
+    return _page(request, _desk(request, {}), **printed)
+
+
+def _page(request: MerchantRequest, desk: Desk, **printed: Any) -> HttpResponse:
+    context = {
+        "desk": desk,
+        "samples": receipt.SAMPLES,
+        "papers": receipt.PAPERS,
+        "may_print": desk.outlet is not None and request.actor.may(Verb.TEST, desk.outlet.pk),
+    }
+    return render(request, "till/till.html", context | printed)
+
+
+def _desk(request: MerchantRequest, given: Mapping[str, Any]) -> Desk:
     """What was given, else what was chosen last time, else the first; 404 for the unknown."""
     kept = request.session.get(SESSION_KEY, {})
     outlets = {str(item.pk): item for item in _outlets(request)}
@@ -71,22 +126,22 @@ def _desk(request: MerchantRequest, given: QueryDict | dict[str, str]) -> Desk:
     papers = {str(width): width for width in receipt.PAPERS}
     return Desk(
         outlets=list(outlets.values()),
-        outlet=_chosen(outlets, given.get("outlet"), kept.get("outlet")) if outlets else None,
-        sample=_chosen(samples, given.get("sample"), kept.get("sample")),
-        paper_mm=_chosen(papers, given.get("paper"), kept.get("paper")),
+        outlet=_chosen(outlets, given.get("outlet"), kept.get("outlet")),
+        sample=_chosen(samples, given.get("sample"), kept.get("sample")) or receipt.SAMPLES[0],
+        paper_mm=_chosen(papers, given.get("paper"), kept.get("paper")) or 58,
     )
 
 
-def _outlets(request: MerchantRequest) -> list[Location]:
-    mine = request.actor.locations
-    rows = Location.objects.filter(merchant_id=request.actor.merchant_id)
-    return list(rows if mine is None else rows.filter(pk__in=mine))
-
-
-def _chosen[T](options: dict[str, T], given: str | None, kept: str | None) -> T:
+def _chosen(options: dict[str, T], given: str | None, kept: str | None) -> T | None:
     if given is not None and given not in options:
         raise Http404
-    return options[given or (kept if kept in options else next(iter(options)))]
+    return options.get(given or kept or "", next(iter(options.values()), None))
+
+
+def _outlets(request: MerchantRequest) -> list[Location]:
+    rows = Location.objects.filter(merchant_id=request.actor.merchant_id).select_related("merchant")
+    mine = request.actor.locations
+    return list(rows if mine is None else rows.filter(pk__in=mine))
 
 
 def _new_ticket(request: MerchantRequest) -> Ticket:
@@ -95,8 +150,76 @@ def _new_ticket(request: MerchantRequest) -> Ticket:
         raise Http404
     request.actor.require(Verb.TEST, desk.outlet.pk)
     count = request.session.get(SESSION_KEY, {}).get("count", 0) + 1
-    _keep(request, desk, count)
+    request.session[SESSION_KEY] = {
+        "outlet": str(desk.outlet.pk),
+        "sample": desk.sample.slug,
+        "paper": str(desk.paper_mm),
+        "count": count,
+    }
     order = receipt.build_order(
         desk.sample, desk.outlet, str(uuid4()), f"T-{count:03}", timezone.now()
     )
     return Ticket(desk.outlet, desk.paper_mm, order)
+
+
+def _same_ticket(request: MerchantRequest, signed: str) -> Ticket:
+    try:
+        value = signing.loads(signed, salt=SALT)
+    except signing.BadSignature as error:
+        raise SuspiciousOperation("A reprint must be what was printed.") from error
+    outlet = next((item for item in _outlets(request) if str(item.pk) == value["outlet"]), None)
+    if outlet is None:
+        raise Http404
+    request.actor.require(Verb.TEST, outlet.pk)
+    return Ticket(outlet, value["paper_mm"], value["order"])
+
+
+def _ask(request: MerchantRequest, ticket: Ticket) -> dict[str, Any]:
+    paper = {
+        "number": ticket.order["number"],
+        "paper_mm": ticket.paper_mm,
+        "locale": get_language() or "en",
+    }
+    return router.dispatch(
+        request.actor.merchant_id,
+        ticket.outlet.pk,
+        "receipt_qr",
+        {"order": ticket.order, "receipt": paper},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one integration made of the question, for a person."""
+
+    name: str
+    status: str
+    status_name: str
+    reason: str
+    detail: str
+    elapsed_ms: int
+
+
+def _outcomes(results: list[dict[str, Any]], *, is_reprint: bool) -> list[Outcome]:
+    rows = Integration.objects.filter(slug__in=[result["integration"] for result in results])
+    names = {row.slug: row.name for row in rows}
+    return [
+        Outcome(
+            name=names.get(result["integration"], result["integration"]),
+            status=result["status"],
+            status_name=str(STATUS_NAMES[result["status"]]),
+            reason=str(REASONS[_reason(result, is_reprint=is_reprint)]),
+            detail=result.get("error", {}).get("message", ""),
+            elapsed_ms=result["elapsed_ms"],
+        )
+        for result in results
+    ]
+
+
+def _reason(result: dict[str, Any], *, is_reprint: bool) -> str:
+    status: str = result["status"]
+    if status == "ok" and is_reprint and not result["elapsed_ms"]:
+        return "kept"
+    if result.get("error", {}).get("code") == "capability_unsupported":
+        return "unsupported"
+    return status
