@@ -69,9 +69,7 @@ def claim(ask: Ask, install_ids: list[UUID], lease: timedelta) -> dict[UUID, UUI
         Answer.objects.bulk_create(claims, ignore_conflicts=True)
     won = _claimed(ask, install_ids, mine)
     if len(won) < len(install_ids):
-        abandoned = _rows(ask, install_ids).filter(
-            status=AnswerStatus.PENDING, lease_until__lt=now
-        )
+        abandoned = _rows(ask, install_ids).filter(status=AnswerStatus.PENDING, lease_until__lt=now)
         if abandoned.update(claim=mine, lease_until=now + lease):
             won = _claimed(ask, install_ids, mine)
     return dict.fromkeys(won, mine)

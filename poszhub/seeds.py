@@ -102,7 +102,7 @@ def seed_demo(tokens: dict[str, str]) -> dict[str, Any]:
 
     `tokens` maps token names to their clear values, so that a second run names the same ones.
     """
-    integrations = [_at_sandbox(seed_catalog(), "v1/external/events"), *_demo_partners()]
+    integrations = [_at_sandbox(seed_catalog(), "events/spliteasy"), *_demo_partners()]
     merchants = [_merchant(index, row) for index, row in enumerate(MERCHANTS)]
     users = [user for merchant, row in merchants for user in _people(merchant, row["people"])]
     User.objects.filter(email=STAFF).exists() or User.objects.create_superuser(
