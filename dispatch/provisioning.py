@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from dispatch.adapters import provisioner_for
 from dispatch.contracts import AdapterError, AuthError, Call, PermanentError
-from installs import lifecycle
+from installs import connection
 from installs.credentials import current_keys
 from installs.models import Install
 
@@ -28,7 +28,7 @@ def provision_due() -> int:
     )[:MOST_PER_RUN]
     tried = 0
     for row in due:
-        lease = row.provision_due_at and lifecycle.claim_provisioning(row.pk, row.provision_due_at)
+        lease = row.provision_due_at and connection.claim_provisioning(row.pk, row.provision_due_at)
         if lease:
             provision(row, lease)
             tried += 1
@@ -39,7 +39,7 @@ def provision(row: Install, lease: datetime) -> None:
     slug = row.integration.slug
     adapter = provisioner_for(slug)
     if adapter is None:
-        lifecycle.provisioning_failed(row.pk, "no_adapter", is_final=True)
+        connection.provisioning_failed(row.pk, "no_adapter", is_final=True)
         return
     call = Call(
         merchant=row.merchant,
@@ -53,9 +53,9 @@ def provision(row: Install, lease: datetime) -> None:
     except (AuthError, PermanentError) as error:
         # Also a wrong answer is tried again: a partner mends such things without telling us.
         logger.warning("Provisioning %s at %s failed: %s", row.pk, slug, error)
-        lifecycle.provisioning_failed(row.pk, error.code)
+        connection.provisioning_failed(row.pk, error.code)
     except AdapterError as error:
         logger.info("Provisioning %s at %s failed: %s", row.pk, slug, error)
-        lifecycle.provisioning_failed(row.pk, error.code)
+        connection.provisioning_failed(row.pk, error.code)
     else:
-        lifecycle.provisioned(row.pk, external_id, lease=lease)
+        connection.provisioned(row.pk, external_id, lease=lease)

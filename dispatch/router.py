@@ -33,7 +33,7 @@ from dispatch.contracts import (
 )
 from dispatch.models import Answer, AnswerStatus
 from dispatch.surfaces import SURFACES, Question, Surface
-from installs import lifecycle, scope, snapshot
+from installs import connection, scope, snapshot
 from installs.credentials import current_keys
 from installs.models import Connection, Install
 
@@ -240,7 +240,7 @@ class _Asking:
         for install_id in claims:
             learned = told[install_id].external_merchant_id
             if learned and self.snap.installs[install_id].connection != Connection.CONNECTED:
-                lifecycle.provisioned(install_id, learned)
+                connection.provisioned(install_id, learned)
 
     def _wait_for_others(self, install_ids: list[UUID]) -> dict[UUID, Told]:
         """Somebody else is asking the same question: take the answer they get."""

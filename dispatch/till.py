@@ -36,6 +36,8 @@ STATUS_NAMES = {
     "timeout": pgettext_lazy("answer", "Too slow"),
     "skipped": pgettext_lazy("answer", "Left out"),
 }
+TONES = {"ok": "ok", "declined": "quiet", "error": "bad", "timeout": "warn", "skipped": "warn"}
+FAILURES = {"error", "timeout", "skipped"}
 # What became of it, in the till's own words; what the partner's side said stands below as a detail.
 REASONS = {
     "ok": gettext_lazy("Its code is on the receipt."),
@@ -43,7 +45,9 @@ REASONS = {
     "declined": gettext_lazy("It has nothing for this order."),
     "error": gettext_lazy("It could not be reached or gave no usable answer."),
     "timeout": gettext_lazy("It did not answer in time."),
-    "skipped": gettext_lazy("It has been failing, so it is not asked for half a minute."),
+    "skipped": gettext_lazy(
+        "It has been failing, so it was not asked. It is tried again in a moment."
+    ),
     "unsupported": gettext_lazy("Posz does not speak its version of the receipt code yet."),
 }
 
@@ -99,6 +103,7 @@ def _print(request: MerchantRequest) -> HttpResponse:
         "lines": receipt.line_rows(ticket.order),
         "sums": receipt.sum_rows(ticket.order),
         "codes": receipt.codes(answer["results"]),
+        "has_failures": any(result["status"] in FAILURES for result in answer["results"]),
         "outcomes": _outcomes(answer["results"], is_reprint=bool(signed)),
         "elapsed_ms": round((time.monotonic() - started) * 1000),
         "is_reprint": bool(signed),
@@ -193,8 +198,8 @@ class Outcome:
     """What one integration made of the question, for a person."""
 
     name: str
-    status: str
     status_name: str
+    tone: str
     reason: str
     detail: str
     elapsed_ms: int
@@ -206,10 +211,10 @@ def _outcomes(results: list[dict[str, Any]], *, is_reprint: bool) -> list[Outcom
     return [
         Outcome(
             name=names.get(result["integration"], result["integration"]),
-            status=result["status"],
             status_name=str(STATUS_NAMES[result["status"]]),
+            tone=TONES[result["status"]],
             reason=str(REASONS[_reason(result, is_reprint=is_reprint)]),
-            detail=result.get("error", {}).get("message", ""),
+            detail=result["error"]["message"] if result["status"] in {"error", "timeout"} else "",
             elapsed_ms=result["elapsed_ms"],
         )
         for result in results

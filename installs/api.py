@@ -13,7 +13,7 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from catalog.paging import CursorPage
 from catalog.schema import masked
-from installs import lifecycle
+from installs import lifecycle, preview
 from installs.access import Actor, Verb
 from installs.models import Install
 from installs.tokens import caller_of
@@ -165,3 +165,86 @@ class InstallDisable(APIView):
         """Switch off and keep the settings."""
         actor, _row = install_for(request, install_id)
         return Response(InstallSerializer(lifecycle.disable(actor, install_id)).data)
+
+
+class PreviewRequestSerializer(serializers.Serializer[Any]):
+    action = serializers.ChoiceField(
+        choices=["install", "enable", "disable", "uninstall"], default="install"
+    )
+    merchant_id = serializers.UUIDField(required=False)
+    integration = serializers.CharField(
+        max_length=64, required=False, help_text="The slug, to install."
+    )
+    location_id = serializers.UUIDField(required=False, allow_null=True, default=None)
+    config = serializers.DictField(required=False, default=dict)
+    install_id = serializers.UUIDField(required=False, help_text="For the other actions.")
+    instead_of = serializers.ListField(
+        child=serializers.CharField(max_length=64),
+        required=False,
+        default=list,
+        help_text="Slugs of the holders that would leave where they conflict.",
+    )
+
+
+class PreviewSerializer(serializers.Serializer[Any]):
+    plan = serializers.UUIDField(allow_null=True)
+    changes = serializers.ListField(child=serializers.DictField())
+    conflicts = serializers.ListField(child=serializers.DictField())
+    ways_out = serializers.ListField(child=serializers.DictField())
+
+
+@extend_schema(tags=["installs"])
+class InstallPreview(APIView):
+    @extend_schema(request=PreviewRequestSerializer, responses=PreviewSerializer)
+    def post(self, request: Request) -> Response:
+        """What an action would change, location by capability, before anything happens."""
+        wanted = PreviewRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        fields = wanted.validated_data
+        caller = caller_of(request)
+        actor = caller.actor(caller.merchant(fields.get("merchant_id")))
+        actor.require(Verb.VIEW)
+        slug = fields.get("integration")
+        integration = Integration.objects.listed().filter(slug=slug).first() if slug else None
+        answer = preview.what_would_happen(
+            actor,
+            fields["action"],
+            integration=integration,
+            location_id=fields["location_id"],
+            install_id=fields.get("install_id"),
+            config=fields["config"],
+            instead_of=fields["instead_of"],
+        )
+        return Response(answer)
+
+
+class SwapRequestSerializer(serializers.Serializer[Any]):
+    plan = serializers.UUIDField()
+    merchant_id = serializers.UUIDField(required=False)
+
+
+class SwappedSerializer(serializers.Serializer[Any]):
+    installed = InstallSerializer(many=True)
+    undo = serializers.UUIDField(help_text="The plan that takes it all back.")
+
+
+@extend_schema(tags=["installs"])
+class InstallSwap(APIView):
+    @extend_schema(request=SwapRequestSerializer, responses=SwappedSerializer)
+    def post(self, request: Request) -> Response:
+        """Carry out a plan: the old ones out, the new one in, all or nothing."""
+        wanted = SwapRequestSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        caller = caller_of(request)
+        actor = caller.actor(caller.merchant(wanted.validated_data.get("merchant_id")))
+        done = lifecycle.swap(actor, wanted.validated_data["plan"])
+        installed = InstallSerializer(done.installed, many=True).data
+        return Response({"installed": installed, "undo": str(done.undo.pk)})
+
+
+@extend_schema(tags=["installs"], request=None, responses=InstallSerializer)
+class InstallAcceptVersions(APIView):
+    def post(self, request: Request, install_id: UUID) -> Response:
+        """Move to the contract versions that the catalog row declares today."""
+        actor, _row = install_for(request, install_id)
+        return Response(InstallSerializer(lifecycle.accept_versions(actor, install_id)).data)

@@ -1,7 +1,7 @@
 import hashlib
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Integration
 from installs.fields import EncryptedJSONField
+from installs.scope import ScopedInstall
 
 
 def check_timezone(value: str) -> None:
@@ -314,6 +315,55 @@ class Install(models.Model):
 
     def __str__(self) -> str:
         return f"{self.integration} @ {self.location or self.merchant}"
+
+    def scoped(self, capabilities: Iterable[str] | None = None) -> ScopedInstall:
+        """The part of the row that decides who answers; with other capabilities than its own to
+        see what would be."""
+        return ScopedInstall(
+            id=self.pk,
+            integration=self.integration.slug,
+            location=self.location_id,
+            is_enabled=self.is_enabled,
+            capabilities=frozenset(
+                self.capability_versions if capabilities is None else capabilities
+            ),
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the catalog row declares other contract versions than this install speaks."""
+        return bool(self.capability_versions != self.integration.capabilities)
+
+
+class InstallPlan(models.Model):
+    """A change that was shown to somebody and may be carried out while nothing else has changed.
+
+    The payload is encrypted because it holds settings: those to install with, and for an undo the
+    rows that left.
+    """
+
+    class Kind(models.TextChoices):
+        SWAP = "swap"
+        UNDO = "undo"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.CharField(max_length=4, choices=Kind, default=Kind.SWAP, editable=False)
+    merchant = models.ForeignKey(Merchant, models.CASCADE, related_name="plans", editable=False)
+    integration = models.ForeignKey(Integration, models.CASCADE, editable=False)
+    location_id = models.UUIDField(null=True, editable=False)
+    instead_of = models.JSONField(default=list, editable=False)
+    payload: Any = EncryptedJSONField()
+    fingerprint = models.CharField(max_length=64, editable=False)
+    created_by = models.CharField(max_length=254, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "install_plan"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.integration} for {self.merchant}"
 
 
 class Purpose(models.TextChoices):

@@ -5,8 +5,8 @@ A location is its UUID; `None` stands for a location that has no row of its own 
 tomorrow), so that a merchant without locations has one to reason about.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -127,3 +127,89 @@ def conflicts(
         Conflict(capability, tuple(places_of), holders)
         for (capability, holders), places_of in found.items()
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What would be different for one capability at one location."""
+
+    capability: str
+    location: UUID | None
+    before: tuple[Seat, ...]
+    after: tuple[Seat, ...]
+
+
+def changes(
+    before: Sequence[ScopedInstall], after: Sequence[ScopedInstall], locations: Iterable[UUID]
+) -> list[Change]:
+    """The difference between two states, in the order of the registry, then of the locations.
+
+    `None` at the end stands for locations that open later. A seat counts as changed when another
+    integration holds it or when it answers or falls silent, not when a wider row gives way to an
+    equal one of its own integration.
+    """
+    held = {name for item in (*before, *after) for name in item.capabilities}
+    found = []
+    for capability in (name for name in CAPABILITIES if name in held):
+        for location in (*locations, None):
+            was, then = (tuple(seats(state, capability, location)) for state in (before, after))
+            if _standings(was) != _standings(then):
+                found.append(Change(capability, location, was, then))
+    return found
+
+
+def _standings(row: Iterable[Seat]) -> list[tuple[str, bool]]:
+    return [(seat.install.integration, seat.answers) for seat in row]
+
+
+def switched(
+    installs: Sequence[ScopedInstall], install_id: UUID, *, is_enabled: bool
+) -> list[ScopedInstall]:
+    """The state after one install was switched on or off."""
+    return [
+        replace(item, is_enabled=is_enabled) if item.id == install_id else item for item in installs
+    ]
+
+
+def without(installs: Sequence[ScopedInstall], removed: Iterable[UUID]) -> list[ScopedInstall]:
+    gone = set(removed)
+    return [item for item in installs if item.id not in gone]
+
+
+@dataclass(frozen=True, slots=True)
+class Eviction:
+    """How an integration leaves some locations and stays at all others as it was there.
+
+    `narrowed` are new rows that carry on the merchant-wide one (`source`) at single locations.
+    """
+
+    removed: tuple[ScopedInstall, ...]
+    narrowed: tuple[ScopedInstall, ...]
+
+
+def evict(
+    installs: Sequence[ScopedInstall],
+    integration: str,
+    from_locations: Iterable[UUID | None],
+    locations: Iterable[UUID],
+    new_id: Callable[[], UUID],
+) -> Eviction:
+    """Take the integration out of some locations.
+
+    Its row for such a location goes. Its merchant-wide row goes too, because it would take over
+    there, and comes back as a row for every other location that it was effective at; locations that
+    open later are then no longer covered.
+    """
+    leave = set(from_locations)
+    own = [item for item in installs if item.integration == integration]
+    local = {item.location: item for item in own if item.location is not None}
+    removed = [item for location, item in local.items() if location in leave]
+    wide = next((item for item in own if item.location is None), None)
+    if wide is None or not leave:
+        return Eviction(tuple(removed), ())
+    narrowed = [
+        replace(wide, id=new_id(), location=location)
+        for location in locations
+        if location not in leave and location not in local
+    ]
+    return Eviction((*removed, wide), tuple(narrowed))

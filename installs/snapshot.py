@@ -13,7 +13,6 @@ from uuid import UUID
 from django.db.models import Subquery
 
 from catalog.models import CatalogStamp, Integration
-from installs.lifecycle import scoped
 from installs.models import Install, Location, Merchant
 from installs.scope import ScopedInstall
 
@@ -78,5 +77,5 @@ def _load(merchant_id: UUID, stamp: tuple[int, int]) -> Snapshot:
         merchant=Merchant.objects.get(pk=merchant_id),
         locations={item.pk: item for item in Location.objects.filter(merchant_id=merchant_id)},
         installs={row.pk: row for row in rows},
-        scoped=tuple(scoped(row) for row in rows),
+        scoped=tuple(row.scoped() for row in rows),
     )

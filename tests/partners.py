@@ -34,10 +34,14 @@ Answer = Callable[[Request], Reply]
 
 
 class Partner:
-    """Records every request. `answer` may be changed while it runs; `leave` ends hanging calls."""
+    """Records every request. `slug` and `key` are the test's to set.
+
+    `answer` may be changed while it runs; `leave` ends hanging calls.
+    """
 
     def __init__(self, answer: Answer) -> None:
         self.answer = answer
+        self.slug, self.key = "", b""
         self.requests: list[Request] = []
         self.leave = threading.Event()
         self.arrived = threading.Condition()

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
-from django.conf import settings
 from django.core import mail
 from django.core.cache import cache
 from django.db import connection
@@ -44,10 +43,15 @@ def sign_in(client: Client, **extra: str) -> Any:
 
 
 def totp_code(secret: str) -> str:
-    return format_hotp_value(hotp_value(secret, int(time.time()) // 30))
+    return str(format_hotp_value(hotp_value(secret, int(time.time()) // 30)))
+
+
+def confirm_password(client: Client) -> None:
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
 
 
 def turn_on_second_step(client: Client) -> str:
+    confirm_password(client)
     page = client.get("/accounts/2fa/totp/activate/")
     secret = str(page.context["form"].secret)
     client.post("/accounts/2fa/totp/activate/", {"code": totp_code(secret)})
@@ -152,7 +156,7 @@ def test_signup_says_who_opens_accounts(client: Client):
 
 def test_reset_link_changes_the_password(client: Client, person: User):
     client.post("/accounts/password/reset/", {"email": person.email})
-    link = re.search(r"/accounts/password/reset/key/\S+", mail.outbox[0].body)
+    link = re.search(r"/accounts/password/reset/key/\S+", str(mail.outbox[0].body))
     assert link is not None
 
     form = client.get(link[0], follow=True)
@@ -188,6 +192,12 @@ def test_second_step_is_asked_for_at_sign_in(signed_in: Client):
     assert "_auth_user_id" in signed_in.session
 
 
+def test_second_step_is_changed_only_after_the_password_again(signed_in: Client):
+    answer = signed_in.get("/accounts/2fa/totp/activate/")
+
+    assert answer["Location"].startswith("/accounts/reauthenticate/?next=")
+
+
 def test_second_step_secret_is_encrypted_at_rest(signed_in: Client):
     secret = turn_on_second_step(signed_in)
 
@@ -199,12 +209,10 @@ def test_second_step_secret_is_encrypted_at_rest(signed_in: Client):
 
 
 def test_activation_shows_its_qr_code_as_the_policy_allows(signed_in: Client):
+    confirm_password(signed_in)
+
     page = signed_in.get("/accounts/2fa/totp/activate/")
 
     assert 'src="data:image/svg+xml' in page.content.decode()
     assert "img-src 'self' data:" in page["Content-Security-Policy"]
     assert "style=" not in page.content.decode()
-
-
-def test_login_url_is_the_one_door():
-    assert reverse(settings.LOGIN_URL) == "/accounts/login/"

@@ -7,11 +7,11 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection
+from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
-from installs import lifecycle
+from installs import connection, lifecycle
 from installs.models import AuditEntry, IntegrationSecret
 from tests.factories import (
     keys_of,
@@ -153,7 +153,7 @@ def test_short_field_names_are_accepted(install, key):
 
 
 def test_external_merchant_id_finds_the_install(install, key):
-    lifecycle.provisioned(install.pk, "se-77")
+    connection.provisioned(install.pk, "se-77")
 
     post_signed(make_body(install, merchant_id=..., external_merchant_id="se-77"), key)
 
@@ -449,7 +449,7 @@ def test_50_identical_posts_at_once_are_one_event(install, key):
             start.wait(5)
             return [post_signed(body, key) for _ in range(5)]
         finally:
-            connection.close()
+            database.close()
 
     with ThreadPoolExecutor(10) as senders:
         responses = [item for group in senders.map(send, range(10)) for item in group]

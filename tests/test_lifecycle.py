@@ -2,7 +2,7 @@ import pytest
 
 from catalog.envelope import ApiError
 from catalog.models import IntegrationStatus
-from installs import lifecycle
+from installs import connection, lifecycle
 from installs.access import Actor
 from installs.models import AuditEntry, Connection, Install, Merchant, Role
 from tests.factories import (
@@ -102,9 +102,10 @@ def test_install_past_the_cap_names_holders_and_places():
                 }
                 for row in rows
             ],
-            "ways_out": ["uninstall_holder", "choose_other_location"],
         }
     ]
+    ways = [(way["way"], way.get("instead_of")) for way in error.extra["ways_out"]]
+    assert ways == [*(("switch", [row.integration.slug]) for row in rows), ("keep", None)]
 
 
 def test_install_at_another_merchants_location_is_not_found():
@@ -199,7 +200,7 @@ def test_verbs_on_another_merchants_install_are_not_found():
 
     codes = {
         verb.__name__: refusal(lambda verb=verb: verb(stranger, row.pk)).code
-        for verb in (lifecycle.enable, lifecycle.disable, lifecycle.uninstall, lifecycle.reconnect)
+        for verb in (lifecycle.enable, lifecycle.disable, lifecycle.uninstall, connection.reconnect)
     }
 
     assert set(codes.values()) == {"not_found"}

@@ -3,13 +3,14 @@ import hashlib
 import hmac
 import json
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.utils import timezone
 
 from catalog.envelope import ApiError
-from installs import lifecycle
+from installs import connection, lifecycle
 from installs.ladder import LADDER, next_attempt_at
 from installs.models import AuditEntry, Install
 from tests.factories import (
@@ -46,7 +47,7 @@ def install(integration):
 
 
 def accept(install: Install, **over):
-    values = {
+    values: dict[str, Any] = {
         "type": "order.paid",
         "merchant_id": install.merchant_id,
         "location_id": None,
@@ -108,7 +109,7 @@ def test_event_for_nobody_has_no_delivery(install, state):
     if state == "disabled":
         lifecycle.disable(owner_of(install.merchant), install.pk)
     elif state == "off":
-        lifecycle.turn_outbound_off(install.pk)
+        connection.turn_outbound_off(install.pk)
     elif state == "switched_off":
         install.integration.status = "disabled"
         install.integration.save(update_fields=["status"])

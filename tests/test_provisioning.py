@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from dispatch import provisioning
-from installs import lifecycle
+from installs import connection, lifecycle
 from installs.models import AuditEntry, Connection, Install, Merchant
 from tests.factories import (
     keys_of,
@@ -92,7 +92,7 @@ def test_provision_with_a_used_up_ladder_needs_a_person(partner):
 def test_reconnect_after_failure_asks_again(partner):
     row = make_connecting(partner, connection=Connection.FAILED, provision_due_at=None)
 
-    lifecycle.reconnect(owner_of(row.merchant), row.pk)
+    connection.reconnect(owner_of(row.merchant), row.pk)
     provisioning.provision_due()
     row.refresh_from_db()
 
@@ -112,17 +112,17 @@ def test_provision_of_an_install_that_was_removed_meanwhile_is_forgotten(partner
     row = make_connecting(partner)
     lifecycle.uninstall(owner_of(row.merchant), row.pk)
 
-    lifecycle.provisioned(row.pk, "se-late")
+    connection.provisioned(row.pk, "se-late")
 
     assert not Install.objects.exists()
 
 
 def test_provision_a_wish_that_came_in_meanwhile_is_kept(partner):
     row = make_connecting(partner)
-    lease = lifecycle.claim_provisioning(row.pk, row.provision_due_at)
-    lifecycle.schedule_provisioning(Install.objects.with_names().filter(pk=row.pk))
+    lease = connection.claim_provisioning(row.pk, row.provision_due_at)
+    connection.schedule_provisioning(Install.objects.with_names().filter(pk=row.pk))
 
-    lifecycle.provisioned(row.pk, "se-1", lease=lease)
+    connection.provisioned(row.pk, "se-1", lease=lease)
     row.refresh_from_db()
 
     assert row.connection == Connection.CONNECTED
@@ -132,8 +132,8 @@ def test_provision_a_wish_that_came_in_meanwhile_is_kept(partner):
 def test_claim_is_given_once():
     row = make_install(make_merchant(), make_spliteasy())
 
-    first = lifecycle.claim_provisioning(row.pk, row.provision_due_at)
-    second = lifecycle.claim_provisioning(row.pk, row.provision_due_at)
+    first = connection.claim_provisioning(row.pk, row.provision_due_at)
+    second = connection.claim_provisioning(row.pk, row.provision_due_at)
 
     assert first is not None
     assert second is None

@@ -119,9 +119,9 @@ def sandbox(hub):
 
 def call(sandbox, method, path, body=None, headers=None, timeout=10):
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-    request = Request(sandbox.url + path, data, headers or {}, method=method)  # noqa: S310
+    request = Request(sandbox.url + path, data, headers or {}, method=method)
     try:
-        with urlopen(request, timeout=timeout) as response:  # noqa: S310
+        with urlopen(request, timeout=timeout) as response:
             return Reply(response)
     except HTTPError as error:
         with error:
@@ -820,7 +820,7 @@ def test_command_serves_and_ends_cleanly(number):
         assert process.stdout
         url = process.stdout.readline().split()[2]
         with pytest.raises(HTTPError) as failed:
-            urlopen(url + "/b/x", timeout=10)  # noqa: S310
+            urlopen(url + "/b/x", timeout=10)
         failed.value.close()
 
         process.send_signal(number)

@@ -29,7 +29,6 @@ from dispatch.signing import is_signed
 from installs import audit, scope
 from installs.credentials import active_secrets
 from installs.ladder import next_attempt_at
-from installs.lifecycle import scoped
 from installs.models import Install, Merchant
 from webhooks.models import InboundEvent, InboundStatus
 
@@ -148,7 +147,7 @@ def find_install(integration: Integration, envelope: Envelope) -> Install:
         raise ApiError("integration_not_installed")
     if envelope.location_id is not None:
         effective = scope.effective_installs(
-            [scoped(row) for row in present.values()], envelope.location_id
+            [row.scoped() for row in present.values()], envelope.location_id
         )
         if not effective:
             raise ApiError("integration_not_installed")

@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 
 from celery import current_app
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
+from django.db import connection as database
 from django.db.models import F
 from django.utils import timezone
 
@@ -26,10 +27,9 @@ from catalog.envelope import ApiError
 from catalog.strict_json import dumps
 from dispatch import door
 from dispatch.signing import hex_signature, standard_headers
-from installs import audit, lifecycle, scope
+from installs import audit, connection, lifecycle, scope
 from installs.credentials import active_secrets
 from installs.ladder import LADDER, next_attempt_at
-from installs.lifecycle import scoped
 from installs.models import Install, Location, Merchant
 from webhooks.models import Attempt, Delivery, DeliveryStatus, Event
 
@@ -149,7 +149,8 @@ def subscribers(merchant_id: UUID, location: Location | None, event_type: str) -
     rows = list(Install.objects.for_merchant(merchant_id).with_names().in_order())
     if location is not None:
         effective = {
-            item.id for item in scope.effective_installs([scoped(row) for row in rows], location.pk)
+            item.id
+            for item in scope.effective_installs([row.scoped() for row in rows], location.pk)
         }
         rows = [row for row in rows if row.pk in effective]
     wanted = [
@@ -173,7 +174,7 @@ def merchant_settings_changed(merchant: Merchant, data: Mapping[str, Any]) -> No
     after = data.get("after")
     merchant.apply_settings(after if isinstance(after, dict) else {})
     rows = Install.objects.for_merchant(merchant.pk).with_names().filter(is_enabled=True)
-    lifecycle.schedule_provisioning(rows.select_for_update(of=("self",)))
+    connection.schedule_provisioning(rows.select_for_update(of=("self",)))
 
 
 def deliver_due() -> int:
@@ -192,7 +193,7 @@ def claim_due(at: datetime) -> list[Delivery]:
     lease = at + LEASE
     with transaction.atomic():
         due = Delivery.objects.due(at)
-        if connection.features.has_select_for_update_skip_locked:
+        if database.features.has_select_for_update_skip_locked:
             due = due.select_for_update(skip_locked=True)
         ids = list(due.values_list("pk", flat=True)[:BATCH])
         # The condition repeats what made the row due: where rows can't be locked it is the lock.
@@ -297,7 +298,7 @@ def record(delivery: Delivery, outcome: Outcome) -> None:
             response_excerpt=outcome.excerpt,
         )
         if outcome.status == 410:
-            lifecycle.turn_outbound_off(delivery.install_id)
+            connection.turn_outbound_off(delivery.install_id)
         elif status == DeliveryStatus.DEAD:
             audit.record(
                 "delivery.dead",

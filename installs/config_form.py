@@ -1,0 +1,153 @@
+"""The settings of an install as form fields: drawn from the catalog's schema, read back from a POST.
+
+A secret is never sent back to the browser: a field that is left empty keeps the one that is set.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS
+from django.http import QueryDict
+
+from catalog.models import Integration
+from catalog.schema import Field, fields, masked
+from installs.models import Install
+
+PREFIX = "config-"
+INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    value: str
+    is_chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One field as a template needs it."""
+
+    field: Field
+    name: str
+    id: str
+    value: str
+    options: list[Option]
+    errors: list[str]
+    secret: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """`checkbox`, `checkboxes`, `select`, or the type of an input element."""
+        if self.field.type == "boolean":
+            return "checkbox"
+        if self.field.choices:
+            return "checkboxes" if self.field.type == "array" else "select"
+        if self.field.secret:
+            return "password"
+        if self.field.type in {"integer", "number"}:
+            return "number"
+        return INPUT_TYPES.get(self.field.format or "", "text")
+
+    @property
+    def is_checked(self) -> bool:
+        return self.value == "true"
+
+    @property
+    def is_required(self) -> bool:
+        return self.field.required and not self.secret.get("set") and not self.field.visible_when
+
+    @property
+    def visible_when(self) -> str:
+        """Names and texts of the answers that show this field, for the script."""
+        return json.dumps(
+            {
+                f"{PREFIX}{name}": [_as_text(value) for value in wanted]
+                for name, wanted in self.field.visible_when.items()
+            }
+        )
+
+
+def inputs(
+    integration: Integration,
+    install: Install | None = None,
+    posted: QueryDict | None = None,
+    errors: Mapping[str, list[str]] | None = None,
+) -> list[Input]:
+    """Fields with what was posted, else what is stored, else the defaults."""
+    schema = integration.config_schema
+    stored = masked(schema, install.config, install.config_changed_at) if install else {}
+    owner = str(install.pk) if install else "new"
+    return [_input(field, owner, stored, posted, errors or {}) for field in fields(schema)]
+
+
+def _input(
+    field: Field,
+    owner: str,
+    stored: dict[str, Any],
+    posted: QueryDict | None,
+    errors: Mapping[str, list[str]],
+) -> Input:
+    name = f"{PREFIX}{field.name}"
+    if field.secret:
+        texts = []
+    elif posted is not None:
+        texts = ["true"] if field.type == "boolean" and name in posted else posted.getlist(name)
+    else:
+        value = stored.get(field.name, field.default)
+        texts = [_as_text(item) for item in (value if isinstance(value, list) else [value])]
+    return Input(
+        field=field,
+        name=name,
+        id=f"{name}-{owner}",
+        value=texts[0] if texts else "",
+        options=[Option(_as_text(item), _as_text(item) in texts) for item in field.choices],
+        errors=list(errors.get(field.name, ())),
+        secret=stored.get(field.name, {}) if field.secret else {},
+    )
+
+
+def form_errors(errors: Mapping[str, list[str]]) -> list[str]:
+    """Problems that belong to no field."""
+    return list(errors.get(NON_FIELD_ERRORS, ()))
+
+
+def read(integration: Integration, posted: QueryDict) -> dict[str, Any]:
+    """The config a person filled in. None stands for a field that was emptied."""
+    config = {field.name: _read_field(field, posted) for field in fields(integration.config_schema)}
+    secrets = {field.name for field in fields(integration.config_schema) if field.secret}
+    return {
+        name: value for name, value in config.items() if value is not None or name not in secrets
+    }
+
+
+def _read_field(field: Field, posted: QueryDict) -> Any:
+    texts = posted.getlist(f"{PREFIX}{field.name}")
+    if field.type == "boolean":
+        return bool(texts)
+    if field.type == "array":
+        return texts
+    text = texts[0].strip() if texts else ""
+    if not text:
+        return None
+    by_text = {_as_text(choice): choice for choice in field.choices}
+    if text in by_text:
+        return by_text[text]
+    return _number(text) if field.type in {"integer", "number"} else text
+
+
+def _number(text: str) -> int | float | str:
+    """What is not a number stays a text, so that the schema's own words refuse it."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ("true" if value else "false") if isinstance(value, bool) else str(value)

@@ -1,0 +1,126 @@
+"""The audit log in words that a merchant reads."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.utils.formats import date_format
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from catalog.models import Integration
+from installs.audit import SYSTEM
+from installs.models import AuditEntry, Merchant
+from installs.templatetags.posz import rupiah
+
+SENTENCES: dict[str, Promise] = {
+    "install.created": gettext_lazy("%(actor)s installed %(integration)s"),
+    "install.configured": gettext_lazy("%(actor)s changed the settings of %(integration)s"),
+    "install.enabled": gettext_lazy("%(actor)s enabled %(integration)s"),
+    "install.disabled": gettext_lazy("%(actor)s disabled %(integration)s"),
+    "install.removed": gettext_lazy("%(actor)s uninstalled %(integration)s"),
+    "install.connected": gettext_lazy("%(integration)s is connected"),
+    "install.refreshed": gettext_lazy("%(integration)s received your latest details"),
+    "install.connect_failed": gettext_lazy("%(integration)s could not be connected"),
+    "install.reconnect_asked": gettext_lazy("%(actor)s asked to connect %(integration)s again"),
+    "install.endpoint_gone": gettext_lazy(
+        "%(integration)s closed its event address, so Posz stopped sending events there"
+    ),
+    "delivery.dead": gettext_lazy("%(integration)s did not take an event after five attempts"),
+    "bill.settled": gettext_lazy("A bill was settled with %(integration)s"),
+    "bill.expired": gettext_lazy("A bill of %(integration)s expired"),
+    "bill.cancelled": gettext_lazy("A bill of %(integration)s was cancelled"),
+}
+LABELS: dict[str, Promise] = {
+    "amount": gettext_lazy("Amount"),
+    "attempt": gettext_lazy("Attempt"),
+    "bill_token": gettext_lazy("Bill"),
+    "currency": gettext_lazy("Currency"),
+    "event_id": gettext_lazy("Event number"),
+    "external_merchant_id": gettext_lazy("Your number at the partner"),
+    "external_order_id": gettext_lazy("Order"),
+    "keys": gettext_lazy("Settings"),
+    "occurred_at": gettext_lazy("Happened"),
+    "problem": gettext_lazy("Problem"),
+}
+PROBLEMS: dict[str, Promise] = {
+    "unreachable": gettext_lazy("The partner could not be reached"),
+    "deadline": gettext_lazy("The partner took too long to answer"),
+    "upstream_error": gettext_lazy("The partner had a problem of its own"),
+    "unauthorized": gettext_lazy("The partner did not accept the key of Posz"),
+    "refused": gettext_lazy("The partner refused the request"),
+    "declined": gettext_lazy("The partner declined"),
+    "nonsense": gettext_lazy("The partner’s answer could not be understood"),
+    "too_large": gettext_lazy("The partner’s answer was too large"),
+    "no_adapter": gettext_lazy("Posz can’t talk to this partner yet"),
+    "address_refused": gettext_lazy("The partner’s address is not allowed"),
+}
+# Problems that staff of Posz must mend; all others are the partner’s.
+OURS = frozenset({"no_adapter", "unauthorized", "address_refused", "request_refused"})
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    id: int
+    sentence: str
+    place: str
+    at: datetime
+    facts: list[tuple[str, str]]
+
+    @property
+    def time(self) -> str:
+        """Local time with the zone's own short name: WIB, WITA or WIT in Indonesia."""
+        return f"{date_format(self.at, 'j M Y, H:i')} {self.at.tzname()}"
+
+
+def lines(merchant: Merchant, entries: Iterable[AuditEntry]) -> list[Line]:
+    """In the zone of the entry's outlet, else the merchant's."""
+    rows = list(entries)
+    slugs = {row.integration_slug for row in rows} | {row.actor for row in rows}
+    names = {item.slug: item.name for item in Integration.objects.filter(slug__in=slugs)}
+    zones = {str(item): item.zone for item in merchant.locations.all()}
+    zone = ZoneInfo(merchant.timezone)
+    return [_line(row, names, zones.get(row.location_name, zone)) for row in rows]
+
+
+def problem_text(code: str) -> str:
+    return str(PROBLEMS.get(code, code))
+
+
+def _line(row: AuditEntry, names: dict[str, str], zone: ZoneInfo) -> Line:
+    actor = _("Posz") if row.actor == SYSTEM else names.get(row.actor, row.actor)
+    integration = names.get(row.integration_slug, row.integration_slug) or _("An integration")
+    sentence = SENTENCES.get(row.action)
+    return Line(
+        id=row.pk,
+        sentence=sentence % {"actor": actor, "integration": integration}
+        if sentence
+        else row.action,
+        place=row.location_name or _everywhere(row),
+        at=row.at.astimezone(zone),
+        facts=[
+            (str(LABELS.get(key, key)), _value(key, value, row.data))
+            for key, value in row.data.items()
+            if value not in (None, "", [], {})
+        ],
+    )
+
+
+def _everywhere(row: AuditEntry) -> str:
+    # A bill belongs to one outlet even where the install behind it covers them all.
+    return _("All outlets") if row.action.startswith("install.") else ""
+
+
+def _value(key: str, value: Any, data: dict[str, Any]) -> str:
+    if key == "amount" and type(value) is int and data.get("currency", "IDR") == "IDR":
+        # Partners count whole rupiah, Posz hundredths.
+        return rupiah(value * 100)
+    if key == "problem":
+        return problem_text(str(value))
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,104 @@
+"""Plans: changes that were shown to somebody and may be carried out while nothing else has changed.
+
+`lifecycle.swap` keeps the promise or refuses it as stale.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from catalog.envelope import ApiError
+from catalog.models import Integration
+from installs.models import Install, InstallPlan
+from installs.state import State
+
+PLAN_LIFETIME = timedelta(minutes=30)
+
+
+def make_plan(
+    state: State,
+    integration: Integration,
+    location_id: UUID | None,
+    config: dict[str, Any],
+    *,
+    instead_of: Sequence[str],
+    actor: str,
+) -> InstallPlan:
+    return InstallPlan.objects.create(
+        merchant_id=state.merchant_id,
+        integration=integration,
+        location_id=location_id,
+        payload={"config": config},
+        instead_of=list(instead_of),
+        fingerprint=state.fingerprint(),
+        created_by=actor,
+        expires_at=timezone.now() + PLAN_LIFETIME,
+    )
+
+
+def find_plan(merchant_id: UUID, plan_id: UUID) -> InstallPlan:
+    """A plan of the merchant that may still be carried out; 404 for another merchant's, 412 else."""
+    plan = InstallPlan.objects.select_related("integration").filter(
+        pk=plan_id, merchant_id=merchant_id
+    )
+    row = plan.first()
+    if row is None:
+        raise ApiError("not_found")
+    if row.used_at is not None or row.expires_at <= timezone.now():
+        raise ApiError("plan_stale")
+    return row
+
+
+def make_undo_plan(
+    state: State, done: InstallPlan, removed: Iterable[Install], added: Iterable[Install]
+) -> InstallPlan:
+    """The plan that takes back what was just done: what came goes, what left comes back as it was."""
+    return InstallPlan.objects.create(
+        kind=InstallPlan.Kind.UNDO,
+        merchant_id=state.merchant_id,
+        integration=done.integration,
+        location_id=done.location_id,
+        payload={
+            "restore": [saved(row) for row in removed],
+            "remove": [str(row.pk) for row in added],
+        },
+        fingerprint=state.fingerprint(),
+        created_by=done.created_by,
+        expires_at=timezone.now() + PLAN_LIFETIME,
+    )
+
+
+KEPT = (
+    "is_enabled",
+    "config",
+    "capability_versions",
+    "external_merchant_id",
+    "connection",
+    "connection_problem",
+    "provision_attempts",
+    "installed_by",
+)
+KEPT_IDS = ("id", "merchant_id", "integration_id", "location_id")
+KEPT_TIMES = ("config_changed_at", "provision_due_at", "outbound_off_at", "installed_at")
+
+
+def saved(row: Install) -> dict[str, Any]:
+    """An install as plain data, settings included: only for an encrypted payload."""
+    data = {name: getattr(row, name) for name in KEPT}
+    data |= {name: str(getattr(row, name) or "") for name in KEPT_IDS}
+    for name in KEPT_TIMES:
+        moment = getattr(row, name)
+        data[name] = moment.isoformat() if moment else ""
+    return data
+
+
+def restored(data: dict[str, Any]) -> Install:
+    """The install that `saved` described, not yet written."""
+    values = {name: data[name] for name in KEPT}
+    values |= {name: UUID(data[name]) if data[name] else None for name in KEPT_IDS}
+    for name in KEPT_TIMES:
+        values[name] = datetime.fromisoformat(data[name]) if data[name] else None
+    return Install(**values)
