@@ -156,11 +156,10 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
         "slug",
         "name_en",
         "status",
+        "installs_count",
         "category",
         "capability_names",
-        "auth_shape",
-        "installs_count",
-        "updated_at",
+        "auth_code",
     ]
     list_filter = ["status", "category", "auth_shape", CapabilityFilter, "is_demo"]
     list_select_related = ["category"]
@@ -244,6 +243,10 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
     def capability_names(self, row: Integration) -> str:
         return ", ".join(item.name for item in row.declared())
 
+    @admin.display(description=gettext_lazy("authentication"), ordering="auth_shape")
+    def auth_code(self, row: Integration) -> str:
+        return row.auth_shape
+
     @admin.display(description=gettext_lazy("installs"), ordering="how_many")
     def installs_count(self, row: Any) -> int:
         return int(row.how_many)
@@ -271,7 +274,7 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
                 if status != IntegrationStatus.DISABLED:
                     row.full_clean()
             except ValidationError as error:
-                self.message_user(request, f"{row}: {in_words(row, error)}", messages.ERROR)
+                self.message_user(request, f"“{row}”: {in_words(row, error)}", messages.ERROR)
                 continue
             row.save(update_fields=["status", "updated_at"])
             self.log_change(request, row, f"status: {status}")

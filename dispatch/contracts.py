@@ -102,8 +102,15 @@ class ReceiptQrRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptQr:
-    """A QR for the foot of a receipt. The payload is an http(s) URL short enough for 58 mm paper."""
+class TableCheckRequest:
+    """An open check at a table, whose guests want to pay from their own phones."""
+
+    check: Order
+
+
+@dataclass(frozen=True, slots=True)
+class QrLink:
+    """A code that guests scan from paper. The payload is an http(s) URL short enough for 58 mm paper."""
 
     qr_payload: str
     label_en: str
@@ -162,7 +169,14 @@ class Adapter(ABC):
 
 class ReceiptQrAdapter(Adapter):
     @abstractmethod
-    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> ReceiptQr: ...
+    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
+        """A code for the foot of the receipt of a closed order."""
+
+
+class PayAtTableAdapter(Adapter):
+    @abstractmethod
+    def pay_at_table(self, call: Call, request: TableCheckRequest) -> QrLink:
+        """A code at which the guests of this check pay; it takes the place of Posz's own."""
 
 
 class ProvisioningAdapter(Adapter):

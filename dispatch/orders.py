@@ -19,14 +19,18 @@ MOST_LINES = 500
 MOST_CENTS = 10**15
 
 
-def order_of(data: Mapping[str, Any], currency: str) -> Order:
-    """Read `data["order"]`; refuse with 400 `invalid_payload`, naming the field."""
-    raw = data.get("order")
+def order_of(data: Mapping[str, Any], currency: str, *, name: str = "order") -> Order:
+    """Read `data["order"]`, or an open check of the same shape under another name.
+
+    Refused with 400 `invalid_payload`, naming the field.
+    """
+    raw = data.get(name)
     if not isinstance(raw, dict):
-        raise field_error("data.order", "An order object is needed.")
+        raise field_error(f"data.{name}", "An object is needed.")
     lines = tuple(_lines(raw.get("lines", [])))
     subtotal = _cents(raw, "subtotal_cents", sum(line.total_cents for line in lines))
-    service = _sum(raw, "charges", "amount_cents")
+    service = _sum(raw, "charges", "amount_cents", but="rounding")
+    rounding = _sum(raw, "charges", "amount_cents") - service
     tax = _sum(raw, "taxes", "amount_cents")
     discount = _sum(raw, "discounts", "amount_cents")
     order_id = _text(raw, "id")
@@ -42,7 +46,7 @@ def order_of(data: Mapping[str, Any], currency: str) -> Order:
         service_cents=service,
         tax_cents=tax,
         discount_cents=discount,
-        total_cents=_cents(raw, "total_cents", subtotal + service + tax - discount),
+        total_cents=_cents(raw, "total_cents", subtotal + service + tax - discount + rounding),
         raw=raw,
     )
 
@@ -91,11 +95,13 @@ def _cents(raw: Mapping[str, Any], name: str, default: int, where: str = "") -> 
     return value
 
 
-def _sum(raw: Mapping[str, Any], name: str, key: str) -> int:
+def _sum(raw: Mapping[str, Any], name: str, key: str, *, but: str | None = None) -> int:
     items = raw.get(name) or []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise field_error(f"data.order.{name}", "A list of objects is needed.")
-    return sum(_cents(item, key, 0, name) for item in items)
+    return sum(
+        _cents(item, key, 0, name) for item in items if but is None or item.get("code") != but
+    )
 
 
 def _text(raw: Mapping[str, Any], name: str, default: str | None = None, where: str = "") -> str:

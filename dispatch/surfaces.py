@@ -1,10 +1,18 @@
-"""What each capability that tills can ask for takes and gives: the seam between JSON and contracts."""
+"""What each capability that tills ask for takes and gives: the seam between JSON and contracts."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dispatch.contracts import Adapter, Call, PermanentError, ReceiptQrAdapter, ReceiptQrRequest
+from dispatch.contracts import (
+    Adapter,
+    Call,
+    PayAtTableAdapter,
+    PermanentError,
+    ReceiptQrAdapter,
+    ReceiptQrRequest,
+    TableCheckRequest,
+)
 from dispatch.orders import field_error, order_of
 
 
@@ -36,4 +44,18 @@ def ask_receipt_qr(adapter: Adapter, call: Call, question: Question) -> dict[str
     return adapter.receipt_qr(call, question.request).output()
 
 
-SURFACES: dict[str, Surface] = {"receipt_qr": Surface(read_receipt, ask_receipt_qr)}
+def read_check(data: Mapping[str, Any], currency: str) -> Question:
+    check = order_of(data, currency, name="check")
+    return Question(f"{check.id}:{check.version}", TableCheckRequest(check))
+
+
+def ask_pay_at_table(adapter: Adapter, call: Call, question: Question) -> dict[str, Any]:
+    if not isinstance(adapter, PayAtTableAdapter):
+        raise PermanentError(f"{adapter.slug} does not speak pay_at_table")
+    return adapter.pay_at_table(call, question.request).output()
+
+
+SURFACES: dict[str, Surface] = {
+    "receipt_qr": Surface(read_receipt, ask_receipt_qr),
+    "pay_at_table": Surface(read_check, ask_pay_at_table),
+}

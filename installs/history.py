@@ -12,9 +12,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from catalog.capabilities import CAPABILITIES
 from catalog.models import Integration
 from installs.audit import SYSTEM
-from installs.models import AuditEntry, Merchant
+from installs.models import AuditEntry, Merchant, User
 from installs.templatetags.posz import rupiah
 
 SENTENCES: dict[str, Promise] = {
@@ -23,6 +24,7 @@ SENTENCES: dict[str, Promise] = {
     "install.enabled": gettext_lazy("%(actor)s enabled %(integration)s"),
     "install.disabled": gettext_lazy("%(actor)s disabled %(integration)s"),
     "install.removed": gettext_lazy("%(actor)s uninstalled %(integration)s"),
+    "install.upgraded": gettext_lazy("%(actor)s moved %(integration)s to its latest version"),
     "install.connected": gettext_lazy("%(integration)s is connected"),
     "install.refreshed": gettext_lazy("%(integration)s received your latest details"),
     "install.connect_failed": gettext_lazy("%(integration)s could not be connected"),
@@ -39,6 +41,7 @@ LABELS: dict[str, Promise] = {
     "amount": gettext_lazy("Amount"),
     "attempt": gettext_lazy("Attempt"),
     "bill_token": gettext_lazy("Bill"),
+    "capabilities": gettext_lazy("What it does"),
     "currency": gettext_lazy("Currency"),
     "event_id": gettext_lazy("Event number"),
     "external_merchant_id": gettext_lazy("Your number at the partner"),
@@ -47,6 +50,8 @@ LABELS: dict[str, Promise] = {
     "occurred_at": gettext_lazy("Happened"),
     "problem": gettext_lazy("Problem"),
 }
+# Kept for those who search the log later; a merchant reads the same in the line itself.
+HIDDEN = frozenset({"location_id", "enabled", "installed_at"})
 PROBLEMS: dict[str, Promise] = {
     "unreachable": gettext_lazy("The partner could not be reached"),
     "deadline": gettext_lazy("The partner took too long to answer"),
@@ -82,6 +87,8 @@ def lines(merchant: Merchant, entries: Iterable[AuditEntry]) -> list[Line]:
     rows = list(entries)
     slugs = {row.integration_slug for row in rows} | {row.actor for row in rows}
     names = {item.slug: item.name for item in Integration.objects.filter(slug__in=slugs)}
+    people = User.objects.filter(memberships__merchant=merchant).exclude(name="")
+    names |= dict(people.values_list("email", "name"))
     zones = {str(item): item.zone for item in merchant.locations.all()}
     zone = ZoneInfo(merchant.timezone)
     return [_line(row, names, zones.get(row.location_name, zone)) for row in rows]
@@ -105,7 +112,7 @@ def _line(row: AuditEntry, names: dict[str, str], zone: ZoneInfo) -> Line:
         facts=[
             (str(LABELS.get(key, key)), _value(key, value, row.data))
             for key, value in row.data.items()
-            if value not in (None, "", [], {})
+            if key not in HIDDEN and value not in (None, "", [], {})
         ],
     )
 
@@ -121,6 +128,8 @@ def _value(key: str, value: Any, data: dict[str, Any]) -> str:
         return rupiah(value * 100)
     if key == "problem":
         return problem_text(str(value))
+    if key == "capabilities":
+        return "; ".join(str(CAPABILITIES[item].surface) for item in value if item in CAPABILITIES)
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -45,7 +45,7 @@ def install(
         lock_merchant(actor.merchant_id)
         location = find_location(actor.merchant_id, location_id)
         state = state_of(actor.merchant_id)
-        refuse_twice(state, integration, location_id)
+        preview.refuse_twice(state, integration, location_id)
         candidate = preview.candidate_of(integration, location_id)
         found = scope.conflicts(state.scoped, candidate, list(state.locations))
         if not found:
@@ -69,8 +69,7 @@ def swap(actor: Actor, plan_id: UUID) -> "Swapped":
             raise ApiError("plan_stale")
         is_undo = plan.kind == InstallPlan.Kind.UNDO
         done = _undo(actor, state, plan) if is_undo else _swap(actor, state, plan)
-        plan.used_at = timezone.now()
-        plan.save(update_fields=["used_at"])
+        plans.close(plan)
         undo = plans.make_undo_plan(state_of(actor.merchant_id), plan, done.removed, done.added)
     return Swapped(done.added, undo)
 
@@ -114,10 +113,20 @@ def disable(actor: Actor, install_id: UUID) -> Install:
 
 
 def uninstall(actor: Actor, install_id: UUID) -> None:
-    """Remove the row and its settings for good. What happened stays in the audit log."""
+    """Remove the row and its settings for good. What happened stays in the audit log.
+
+    Open plans end with it, so that none of them brings it back. Refused with `capability_conflict`
+    where the integration's merchant-wide row would take over and hold a capability for which
+    there is no place any more.
+    """
     with transaction.atomic():
         row = locked_install(actor, install_id, Verb.UNINSTALL)
+        state = state_of(actor.merchant_id)
+        found = preview.conflicts_without(state, row.pk)
+        if found:
+            raise preview.plain_conflict_error(state, found)
         _remove(actor, row)
+        plans.close_all(actor.merchant_id)
 
 
 def accept_versions(actor: Actor, install_id: UUID) -> Install:
@@ -145,14 +154,6 @@ def installable(integration: Integration) -> Integration:
     if not integration.is_installable:
         raise ApiError("integration_disabled", _("This integration is not offered at the moment."))
     return integration
-
-
-def refuse_twice(state: State, integration: Integration, location_id: UUID | None) -> None:
-    if any(
-        row.integration_id == integration.pk and row.location_id == location_id
-        for row in state.rows.values()
-    ):
-        raise ApiError("already_installed")
 
 
 def lock_merchant(merchant_id: UUID) -> Merchant:
@@ -239,8 +240,10 @@ def _remove(actor: Actor, row: Install) -> None:
 
 def _swap(actor: Actor, state: State, plan: InstallPlan) -> _Done:
     integration = installable(plan.integration)
+    if plan.payload["capabilities"] != integration.capabilities:
+        raise ApiError("plan_stale")
     actor.require(Verb.INSTALL, plan.location_id)
-    refuse_twice(state, integration, plan.location_id)
+    preview.refuse_twice(state, integration, plan.location_id)
     location = find_location(actor.merchant_id, plan.location_id)
     config = clean_config(integration, plan.payload["config"])
     candidate = preview.candidate_of(integration, plan.location_id)

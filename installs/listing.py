@@ -69,7 +69,7 @@ def visible_to(merchant_id: UUID) -> IntegrationQuerySet:
 def find(
     merchant_id: UUID, *, query: str = "", category: str = "", only_installed: bool = False
 ) -> Listing:
-    """Installed ones first, then those whose name fits the query, then by name."""
+    """Those that need attention first, then installed ones, then those whose name fits the query, then by name."""
     words = query.casefold().split()
     rows = [row for row in _rows(merchant_id) if all(word in _text(row) for word in words)]
     wanted = [row for row in rows if row.installs or not only_installed]
@@ -89,9 +89,10 @@ def _rows(merchant_id: UUID) -> list[Row]:
     return [Row(item, tuple(installs[item.pk])) for item in visible_to(merchant_id)]
 
 
-def _rank(row: Row, words: list[str]) -> tuple[bool, bool, bool, str]:
+def _rank(row: Row, words: list[str]) -> tuple[bool, bool, bool, bool, str]:
     name = f"{row.integration.name_en} {row.integration.name_id}".casefold()
     return (
+        row.state != "attention",
         not row.installs,
         not any(word in name for word in words),
         row.integration.is_demo,

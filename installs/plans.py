@@ -31,7 +31,7 @@ def make_plan(
         merchant_id=state.merchant_id,
         integration=integration,
         location_id=location_id,
-        payload={"config": config},
+        payload={"config": config, "capabilities": integration.capabilities},
         instead_of=list(instead_of),
         fingerprint=state.fingerprint(),
         created_by=actor,
@@ -50,6 +50,18 @@ def find_plan(merchant_id: UUID, plan_id: UUID) -> InstallPlan:
     if row.used_at is not None or row.expires_at <= timezone.now():
         raise ApiError("plan_stale")
     return row
+
+
+def close(plan: InstallPlan) -> None:
+    """Nobody can carry it out any more, and the settings in it are gone."""
+    plan.used_at = timezone.now()
+    plan.payload = {}
+    plan.save(update_fields=["used_at", "payload"])
+
+
+def close_all(merchant_id: UUID) -> None:
+    for plan in InstallPlan.objects.filter(merchant_id=merchant_id, used_at=None):
+        close(plan)
 
 
 def make_undo_plan(

@@ -24,6 +24,30 @@ def candidate_of(integration: Integration, location_id: UUID | None) -> ScopedIn
     )
 
 
+def refuse_twice(state: State, integration: Integration, location_id: UUID | None) -> None:
+    if any(
+        row.integration_id == integration.pk and row.location_id == location_id
+        for row in state.rows.values()
+    ):
+        raise ApiError("already_installed")
+
+
+def conflicts_without(state: State, install_id: UUID | None) -> list[scope.Conflict]:
+    """Where the merchant-wide row would find no place if it took over from this row of one location.
+
+    The two rows may speak different contract versions, and so hold different capabilities.
+    """
+    rest = scope.without(state.scoped, [install_id] if install_id else [])
+    leaving = next((item for item in state.scoped if item.id == install_id), None)
+    if leaving is None or leaving.location is None:
+        return []
+    own = (item for item in rest if item.integration == leaving.integration)
+    wide = next((item for item in own if item.location is None), None)
+    if wide is None:
+        return []
+    return scope.conflicts(scope.without(rest, [wide.id]), wide, [leaving.location])
+
+
 def changes_as_json(state: State, changes: Iterable[scope.Change]) -> list[dict[str, Any]]:
     return [
         {
@@ -87,8 +111,7 @@ def after_swap(
             if any(holder.integration == integration for holder in conflict.holders)
         }
         eviction = scope.evict(after, integration, leave, state.locations, uuid4)
-        gone = {item.id for item in eviction.removed}
-        after = [item for item in after if item.id not in gone] + list(eviction.narrowed)
+        after = eviction.applied_to(after)
         evictions.append(eviction)
     return [*after, candidate], evictions
 
@@ -198,11 +221,13 @@ def what_would_happen(
     state = state_of(actor.merchant_id)
     if action != "install":
         after = _after_switch(state, action, install_id)
-        return _preview(state, after, [], None, [])
+        exposed = conflicts_without(state, install_id) if action == "uninstall" else []
+        return _preview(state, after, exposed, None, [])
     if integration is None:
         raise ApiError("not_found")
     if location_id is not None and location_id not in state.locations:
         raise ApiError("not_found", _("This merchant has no such outlet."))
+    refuse_twice(state, integration, location_id)
     candidate = candidate_of(integration, location_id)
     found = scope.conflicts(state.scoped, candidate, list(state.locations))
     known = {holder.integration for conflict in found for holder in conflict.holders}
@@ -210,7 +235,8 @@ def what_would_happen(
     rest = scope.without(after, [candidate.id])
     still = scope.conflicts(rest, candidate, list(state.locations))
     if still:
-        error = conflict_error(state, still, candidate, integration, config or {}, actor.label)
+        # The ways out start from today, where those of `instead_of` are still in their places.
+        error = conflict_error(state, found, candidate, integration, config or {}, actor.label)
         return _preview(state, after, still, error.extra["plan"], error.extra["ways_out"])
     plan = plans.make_plan(
         state,

@@ -186,6 +186,17 @@ class Eviction:
     removed: tuple[ScopedInstall, ...]
     narrowed: tuple[ScopedInstall, ...]
 
+    def applied_to(self, installs: Iterable[ScopedInstall]) -> list[ScopedInstall]:
+        """The state after it. New rows keep the merchant-wide one's place in the install order."""
+        gone = {item.id for item in self.removed}
+        after: list[ScopedInstall] = []
+        for item in installs:
+            if item.id not in gone:
+                after.append(item)
+            elif item.location is None:
+                after.extend(self.narrowed)
+        return after
+
 
 def evict(
     installs: Sequence[ScopedInstall],

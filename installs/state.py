@@ -24,8 +24,14 @@ class State:
     def fingerprint(self) -> str:
         """Changes whenever anything changes that a plan relies on."""
         facts: list[Any] = [
-            [item.id, item.integration, item.location, item.is_enabled, sorted(item.capabilities)]
-            for item in self.scoped
+            [
+                row.pk,
+                row.location_id,
+                row.is_enabled,
+                sorted(row.capability_versions.items()),
+                row.config_changed_at,
+            ]
+            for row in self.rows.values()
         ]
         facts.append(sorted(str(item) for item in self.locations))
         return hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
+from django_htmx.http import HttpResponseClientRedirect
 
 from installs.access import Actor
 from installs.models import Membership, User
@@ -78,9 +80,10 @@ def merchant_page(
 ) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
     """For pages of a merchant: signed in, and with a merchant to work for."""
 
-    @login_required
     @wraps(view)
     def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return sign_in_first(request)
         membership = chosen_membership(request)
         if membership is None:
             return render(request, "installs/no_merchant.html", status=403)
@@ -89,6 +92,15 @@ def merchant_page(
         return view(request, *args, **kwargs)  # type: ignore[arg-type]
 
     return guarded  # type: ignore[return-value]
+
+
+def sign_in_first(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page and back; a request for a part of a page sends the whole page there."""
+    if not request.headers.get("HX-Request"):
+        return redirect_to_login(request.get_full_path())
+    page = urlsplit(request.headers.get("HX-Current-URL", ""))
+    back = page.path + (f"?{page.query}" if page.query else "")
+    return HttpResponseClientRedirect(redirect_to_login(back or "/integrations").url)
 
 
 def tenancy_context(request: HttpRequest) -> dict[str, Any]:

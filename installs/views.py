@@ -61,14 +61,19 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    places: list[str]
+    holders: list[Integration]
+
+
+@dataclass(frozen=True, slots=True)
 class Obstacle:
-    """One conflict in words: who holds which place where."""
+    """A capability without room, and who holds its places where."""
 
     surface: Promise
     is_exclusive: bool
     cap: int | None
-    holders: list[Integration]
-    places: list[str]
+    held: list[Held]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +267,7 @@ def detail_page(
         "blocks": [block_for(actor, integration, install, refusal) for install in installs],
         "scopes": scopes,
         "is_open": any(item.is_allowed and not item.is_taken for item in scopes),
+        "has_all": any(install.location_id is None for install in installs),
         "may_install": Verb.INSTALL in ALLOWED[actor.role],
         "inputs": config_form.inputs(
             integration,
@@ -338,13 +344,17 @@ def obstacles_of(refusal: Refusal | None) -> list[Obstacle]:
     conflicts = refusal.error.extra.get("conflicts", []) if refusal else []
     slugs = {holder["integration"] for item in conflicts for holder in item["holders"]}
     by_slug = Integration.objects.in_bulk(slugs, field_name="slug") if slugs else {}
+    held: dict[str, list[Held]] = {}
+    for item in conflicts:
+        places = [location["name"] for location in item["locations"]]
+        holders = [by_slug[holder["integration"]] for holder in item["holders"]]
+        held.setdefault(item["capability"], []).append(Held(places, holders))
     return [
         Obstacle(
-            surface=CAPABILITIES[item["capability"]].surface,
-            is_exclusive=CAPABILITIES[item["capability"]].places == 1,
-            cap=item["places"],
-            holders=[by_slug[holder["integration"]] for holder in item["holders"]],
-            places=[location["name"] for location in item["locations"]],
+            surface=CAPABILITIES[name].surface,
+            is_exclusive=CAPABILITIES[name].places == 1,
+            cap=CAPABILITIES[name].places,
+            held=rows,
         )
-        for item in conflicts
+        for name, rows in held.items()
     ]

@@ -43,7 +43,11 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def page(request: HttpRequest, status: int) -> HttpResponse:
-    return render(request, "failure.html", {"status": status}, status=status)
+    response = render(request, "failure.html", {"status": status}, status=status)
+    # A whole page that answers a request for a part of one takes the place of the whole page.
+    response["HX-Retarget"] = "body"
+    response["HX-Reswap"] = "innerHTML"
+    return response
 
 
 def not_found(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:

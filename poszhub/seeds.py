@@ -124,30 +124,57 @@ def seed_demo(tokens: dict[str, str]) -> dict[str, Any]:
     }
 
 
+DEMO_TABLE = {
+    "demo-table-a": ("Table Pay", "Bayar Meja", "Guests pay at the table", "Tamu bayar di meja"),
+    "demo-table-b": ("Quick Check", "Cek Cepat", "Scan, pay, leave", "Pindai, bayar, pulang"),
+}
+DEMO_TEXTS = {
+    "receipt_qr": {
+        "category_id": "receipt",
+        "description_en": (
+            "A demo partner that adds a QR code of its own to the receipt. Install several to see "
+            "how codes stack, up to three at one outlet."
+        ),
+        "description_id": (
+            "Mitra demo yang menambahkan kode QR sendiri ke struk. Pasang beberapa untuk melihat "
+            "kode bertumpuk, paling banyak tiga di satu outlet."
+        ),
+    },
+    "pay_at_table": {
+        "category_id": "payments",
+        "description_en": (
+            "A demo partner that takes over paying at the table. Only one can do that at an outlet, "
+            "so installing the second one shows how a switch works."
+        ),
+        "description_id": (
+            "Mitra demo yang mengambil alih pembayaran di meja. Hanya satu yang bisa melakukannya di "
+            "satu outlet, jadi memasang yang kedua menunjukkan cara beralih."
+        ),
+    },
+}
+
+
 def _demo_partners() -> list[Integration]:
-    return [_demo_qr(slug, *texts) for slug, texts in DEMO_QR.items()]
+    return [
+        *(_demo(slug, "receipt_qr", *texts) for slug, texts in DEMO_QR.items()),
+        *(_demo(slug, "pay_at_table", *texts) for slug, texts in DEMO_TABLE.items()),
+    ]
 
 
-def _demo_qr(slug: str, name_en: str, name_id: str, line_en: str, line_id: str) -> Integration:
+def _demo(
+    slug: str, capability: str, name_en: str, name_id: str, line_en: str, line_id: str
+) -> Integration:
     row, is_new = Integration.objects.get_or_create(
         slug=slug,
         defaults={
-            "category_id": "receipt",
+            **DEMO_TEXTS[capability],
             "is_demo": True,
             "name_en": name_en,
             "name_id": name_id,
             "tagline_en": line_en,
             "tagline_id": line_id,
-            "description_en": (
-                "A demo partner that adds a QR code of its own to the receipt. Install several to see "
-                "how codes stack, up to three at one outlet."
-            ),
-            "description_id": (
-                "Mitra demo yang menambahkan kode QR sendiri ke struk. Pasang beberapa untuk melihat "
-                "kode bertumpuk, paling banyak tiga di satu outlet."
-            ),
             "auth_shape": AuthShape.PLATFORM_SHARED,
-            "capabilities": {"receipt_qr": 1},
+            "capabilities": {capability: 1},
             "outbound_events": ["order.paid"],
             "data_residency": "id",
             "api_base_url": f"{_sandbox()}/demo/{slug}",

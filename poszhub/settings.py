@@ -83,9 +83,10 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    # Sees exceptions after those below it, which turn some into redirects.
+    "poszhub.failures.FailureMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "installs.tenancy.TenancyMiddleware",
-    "poszhub.failures.FailureMiddleware",
 ]
 
 CSRF_FAILURE_VIEW = "poszhub.failures.csrf_failure"
@@ -181,6 +182,8 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 ACCOUNT_SESSION_REMEMBER = True
 MFA_ADAPTER = "installs.accounts.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+# Accounts are opened by Posz for known people, so nobody can register an address of somebody else.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 MFA_TOTP_ISSUER = "Posz Hub"
 
 EMAIL_BACKEND = os.environ.get(

@@ -123,14 +123,14 @@ def spliteasy_answer(request: Request) -> Reply:
     return Reply(204)
 
 
-def generic_answer(key: bytes, **data: Any) -> Answer:
+def generic_answer(key: bytes, *, subject: str = "order", **data: Any) -> Answer:
     """A partner that speaks the Posz contract and signs its answers with the key."""
 
     def answer(request: Request) -> Reply:
         if request.path.startswith("/events"):
             return Reply(204)
         asked = request.json()
-        order_id = asked["data"]["order"]["id"]
+        order_id = asked["data"][subject]["id"]
         body = json.dumps(
             {
                 "contract": asked["contract"],

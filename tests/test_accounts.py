@@ -208,6 +208,17 @@ def test_second_step_secret_is_encrypted_at_rest(signed_in: Client):
     assert secret not in stored
 
 
+def test_second_step_needs_no_verified_email_because_staff_open_accounts(
+    signed_in: Client, person: User
+):
+    # This page is where allauth first notes the address, as one that nobody has verified.
+    signed_in.get("/accounts/email/")
+
+    turn_on_second_step(signed_in)
+
+    assert Authenticator.objects.filter(user=person, type=Authenticator.Type.TOTP).exists()
+
+
 def test_activation_shows_its_qr_code_as_the_policy_allows(signed_in: Client):
     confirm_password(signed_in)
 

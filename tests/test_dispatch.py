@@ -413,6 +413,28 @@ def test_warm_dispatch_of_a_reprint_reads_stamps_and_answers_only(
         ask(location)
 
 
+def test_pay_at_table_is_answered_by_the_one_and_falls_back_to_posz_when_it_fails(
+    settings, merchant, location
+):
+    integration = make_integration(capabilities={"pay_at_table": 1})
+    key = keys_of(integration)["outbound"]
+    with running_partner(settings, generic_answer(key, subject="check")) as partner:
+        integration.api_base_url = partner.url
+        integration.save(update_fields=["api_base_url"])
+        make_install(merchant, integration)
+        question = {"check": make_order("check-1")}
+
+        answered = router.dispatch(merchant.pk, location.pk, "pay_at_table", question)
+        partner.answer = lambda _request: Reply(503)
+        question = {"check": make_order("check-2")}
+        fallen_back = router.dispatch(merchant.pk, location.pk, "pay_at_table", question)
+
+    assert (answered["mode"], answered["answered_by"]) == ("replace", "integration")
+    assert only(answered)["output"]["external_ref"] == "ref-check-1"
+    assert fallen_back["answered_by"] == "built_in"
+    assert only(fallen_back)["status"] == "error"
+
+
 @pytest.mark.parametrize(
     ("capability", "code"),
     [("no_such_thing", "not_found"), ("payment_webhook_inbound", "capability_unsupported")],

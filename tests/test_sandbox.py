@@ -588,11 +588,14 @@ def test_demo_partner_refuses_another_partners_capability(sandbox):
 
 
 def test_demo_table_answers_ok(sandbox):
-    path = "/demo/demo-table-b/posz/v1/pay_at_table/check.get"
+    path = "/demo/demo-table-b/posz/v1/pay_at_table"
+    envelope = make_envelope(contract="pay_at_table@1") | {"data": {"check": {"id": "c-1"}}}
 
-    reply = call(sandbox, **signed_call(path, make_envelope(contract="pay_at_table@1")))
+    reply = call(sandbox, **signed_call(path, envelope))
 
-    assert reply.json() == {"contract": "pay_at_table@1", "status": "ok", "data": {}}
+    assert reply.json()["status"] == "ok"
+    assert reply.json()["data"]["qr_payload"] == f"{sandbox.url}/demo/demo-table-b/o/c-1"
+    assert reply.json()["data"]["label"]["en"] == "Demo B: pay here"
 
 
 def test_events_are_counted_once_per_id(sandbox):

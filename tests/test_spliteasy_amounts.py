@@ -60,6 +60,18 @@ def test_hundredths_of_a_rupiah_go_into_rounding():
     assert (bill["subtotal"], bill["rounding"], bill["total"]) == (20002, -1, 20001)
 
 
+def test_rounding_charge_of_the_till_is_rounding_and_no_service_charge():
+    charges = [
+        {"code": "service", "amount_cents": 500000},
+        {"code": "rounding", "amount_cents": -3000},
+    ]
+    order = make_order(charges=charges, total_cents=11547000)
+
+    bill = bill_amounts(order_of({"order": order}, "IDR"))
+
+    assert (bill["service_charge"], bill["rounding"], bill["total"]) == (5000, -30, 115470)
+
+
 def test_currency_with_cents_keeps_them():
     order = make_order(currency="USD")
 

@@ -19,32 +19,27 @@ from dispatch.contracts import (
     DeclinedError,
     InboundAdapter,
     PartnerEvent,
+    PayAtTableAdapter,
     PermanentError,
-    ReceiptQr,
+    QrLink,
     ReceiptQrAdapter,
     ReceiptQrRequest,
+    TableCheckRequest,
     TemporaryError,
 )
 from dispatch.signing import is_standard_signed, standard_headers
 
 
-class Generic(ReceiptQrAdapter, InboundAdapter):
+class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
     slug = "*"
-    speaks = {"receipt_qr": (1,), "payment_webhook_inbound": (1,)}
+    speaks = {"receipt_qr": (1,), "pay_at_table": (1,), "payment_webhook_inbound": (1,)}
 
-    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> ReceiptQr:
-        data = self._ask(
-            call, "receipt_qr", {"order": request.order.raw, "receipt": request.receipt}
-        )
-        label = data.get("label")
-        if not isinstance(label, dict):
-            raise PermanentError("the answer has no label")
-        return ReceiptQr(
-            qr_payload=_text(data, "qr_payload"),
-            label_en=_text(label, "en"),
-            label_id=_text(label, "id"),
-            external_ref=_text(data, "external_ref"),
-        )
+    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
+        question = {"order": request.order.raw, "receipt": request.receipt}
+        return _qr_link(self._ask(call, "receipt_qr", question))
+
+    def pay_at_table(self, call: Call, request: TableCheckRequest) -> QrLink:
+        return _qr_link(self._ask(call, "pay_at_table", {"check": request.check.raw}))
 
     def on_event(self, event: PartnerEvent) -> list[AuditNote]:
         return [AuditNote(event.type, dict(event.data))]
@@ -139,6 +134,18 @@ def _answer_data(answer: Mapping[str, Any], contract: str) -> Mapping[str, Any]:
         case "error":
             raise PermanentError("the partner reported an error")
     raise PermanentError("the answer has no usable status")
+
+
+def _qr_link(data: Mapping[str, Any]) -> QrLink:
+    label = data.get("label")
+    if not isinstance(label, dict):
+        raise PermanentError("the answer has no label")
+    return QrLink(
+        qr_payload=_text(data, "qr_payload"),
+        label_en=_text(label, "en"),
+        label_id=_text(label, "id"),
+        external_ref=_text(data, "external_ref"),
+    )
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

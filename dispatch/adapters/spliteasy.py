@@ -22,7 +22,7 @@ from dispatch.contracts import (
     PartnerEvent,
     PermanentError,
     ProvisioningAdapter,
-    ReceiptQr,
+    QrLink,
     ReceiptQrAdapter,
     ReceiptQrRequest,
     TemporaryError,
@@ -47,7 +47,7 @@ class SplitEasy(ReceiptQrAdapter, ProvisioningAdapter, InboundAdapter):
         )
         return _text(answer, "external_merchant_id")
 
-    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> ReceiptQr:
+    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
         order = request.order
         answer = self._post(
             call,
@@ -64,7 +64,7 @@ class SplitEasy(ReceiptQrAdapter, ProvisioningAdapter, InboundAdapter):
             },
         )
         token = _text(answer, "bill_token")
-        return ReceiptQr(
+        return QrLink(
             qr_payload=f"{call.integration.landing_base_url.rstrip('/')}/{token}",
             label_en="Scan to split the bill",
             label_id="Pindai untuk bagi tagihan",

@@ -23,6 +23,10 @@ DEMO_PARTNERS = {
     **{f"demo-table-{letter}": "pay_at_table" for letter in "ab"},
 }
 LONGEST_QR = 300
+LABELS = {
+    "order": ("see your order", "lihat pesanan"),
+    "check": ("pay here", "bayar di sini"),
+}
 MOST_ANSWERS = 20_000
 MOST_EVENT_IDS = 100_000
 
@@ -66,18 +70,19 @@ class DemoPartners:
             raise RefusalError(422, "invalid_field", "The contract is not this one.", "contract")
         if not isinstance(data, dict):
             raise RefusalError(422, "invalid_field", "An object is needed.", "data")
-        answer = self._receipt_qr(slug, data) if capability == "receipt_qr" else {}
+        answer = self._link(slug, data, "order" if capability == "receipt_qr" else "check")
         return {"contract": contract, "status": "ok", "data": answer}
 
-    def _receipt_qr(self, slug: str, data: dict[str, Any]) -> dict[str, Any]:
-        order = data.get("order")
+    def _link(self, slug: str, data: dict[str, Any], subject: str) -> dict[str, Any]:
+        order = data.get(subject)
         order_id = order.get("id") if isinstance(order, dict) else None
         if not isinstance(order_id, str) or not order_id:
-            raise RefusalError(422, "invalid_field", "An order id is needed.", "data.order.id")
+            raise RefusalError(422, "invalid_field", "An id is needed.", f"data.{subject}.id")
         name = f"Demo {slug[-1].upper()}"
+        verbs = LABELS[subject]
         return {
             "qr_payload": self._order_url(slug, order_id),
-            "label": {"en": f"{name}: see your order", "id": f"{name}: lihat pesanan"},
+            "label": {"en": f"{name}: {verbs[0]}", "id": f"{name}: {verbs[1]}"},
             "external_ref": f"{slug}-{hashlib.sha256(order_id.encode()).hexdigest()[:16]}",
         }
 
