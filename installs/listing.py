@@ -69,7 +69,7 @@ def visible_to(merchant_id: UUID) -> IntegrationQuerySet:
 def find(
     merchant_id: UUID, *, query: str = "", category: str = "", only_installed: bool = False
 ) -> Listing:
-    """Those that need attention first, then installed ones, then those whose name fits the query, then by name."""
+    """What needs attention first, then what is installed, then names that fit, then by name."""
     words = query.casefold().split()
     rows = [row for row in _rows(merchant_id) if all(word in _text(row) for word in words)]
     wanted = [row for row in rows if row.installs or not only_installed]

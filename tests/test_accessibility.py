@@ -1,0 +1,108 @@
+"""axe on every page that people see, in light and dark, wide and narrow."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.stack import Hub
+from tests.test_story_browser import sign_in
+
+pytestmark = pytest.mark.browser
+RULES = {
+    "runOnly": {
+        "type": "tag",
+        "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"],
+    }
+}
+DARK_PHONE = {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}
+LIGHT_DESK = {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}}
+PUBLIC = [
+    "/accounts/login/",
+    "/accounts/password/reset/",
+    "/accounts/password/reset/done/",
+    "/accounts/signup/",
+    "/accounts/inactive/",
+    "/nothing-here",
+]
+SIGNED_IN = [
+    "/integrations",
+    "/integrations?q=zzz",
+    "/integrations/spliteasy",
+    "/integrations/demo-qr-a",
+    "/activity",
+    "/till",
+    "/accounts/logout/",
+    "/accounts/password/change/",
+    "/accounts/2fa/",
+    "/accounts/reauthenticate/",
+]
+
+
+def problems(page: Page) -> list[Any]:
+    found = Axe().run(page, options=RULES).response["violations"]
+    return [(item["id"], [node["html"][:120] for node in item["nodes"]]) for item in found]
+
+
+def sideways(page: Page) -> bool:
+    script = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+    return bool(page.evaluate(script))
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+def test_pages_before_sign_in_have_no_violation(
+    live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
+) -> None:
+    page = new_page(**look)
+    found = {}
+    for path in PUBLIC:
+        page.goto(f"{live_hub.url}{path}")
+        found[path] = problems(page) + (["scrolls sideways"] if sideways(page) else [])
+
+    assert found == {path: [] for path in PUBLIC}
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+@pytest.mark.parametrize("lang", ["en", "id"])
+def test_merchant_pages_have_no_violation(
+    live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any], lang: str
+) -> None:
+    page = new_page(**look)
+    sign_in(page, live_hub, "owner@mapleandoat.id")
+    found = {}
+    for path in SIGNED_IN:
+        page.goto(f"{live_hub.url}{path}{'&' if '?' in path else '?'}lang={lang}")
+        found[path] = problems(page) + (["scrolls sideways"] if sideways(page) else [])
+
+    assert found == {path: [] for path in SIGNED_IN}
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+def test_drawer_and_receipt_have_no_violation(
+    live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
+) -> None:
+    page = new_page(**look)
+    sign_in(page, live_hub, "owner@mapleandoat.id")
+    page.get_by_role("link", name="Review Corner").first.click()
+    page.get_by_role("dialog").get_by_role("heading", name="What it does").wait_for()
+    drawer = problems(page)
+    page.goto(f"{live_hub.url}/till")
+    page.get_by_role("button", name="Print", exact=True).click()
+    page.get_by_role("button", name="Reprint").wait_for()
+
+    assert (drawer, problems(page)) == ([], [])
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+def test_sandbox_pages_have_no_violation(
+    live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
+) -> None:
+    page = new_page(**look)
+    found = {}
+    for path in ("/", "/b/unknown"):
+        page.goto(f"{live_hub.sandbox_url}{path}")
+        found[path] = problems(page)
+
+    assert found == {"/": [], "/b/unknown": []}
