@@ -48,10 +48,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 def holders(rows: Iterable[models.Model], model: type[models.Model]) -> list[str]:
     """What still refers to these rows and would be lost with them, such as “3 installs”."""
     found = []
-    for relation in model._meta.related_objects:  # noqa: SLF001
+    for relation in model._meta.related_objects:
         if relation.on_delete is not models.PROTECT:
             continue
-        kept = relation.related_model._meta  # noqa: SLF001
+        kept = relation.related_model._meta
         count = kept.base_manager.filter(**{f"{relation.field.name}__in": rows}).count()
         if count:
             found.append(f"{count} {kept.verbose_name if count == 1 else kept.verbose_name_plural}")
@@ -293,7 +293,7 @@ def pretty(value: Any) -> SafeString:
 
 
 def in_words(row: models.Model, error: ValidationError) -> str:
-    labels = {field.name: capfirst(field.verbose_name) for field in row._meta.fields}  # noqa: SLF001
+    labels = {field.name: capfirst(field.verbose_name) for field in row._meta.fields}
     return " ".join(
         f"{labels[name]}: {' '.join(texts)}" if name in labels else " ".join(texts)
         for name, texts in error.message_dict.items()

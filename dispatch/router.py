@@ -33,7 +33,7 @@ from dispatch.contracts import (
 )
 from dispatch.models import Answer, AnswerStatus
 from dispatch.surfaces import SURFACES, Question, Surface
-from installs import connection, scope, snapshot
+from installs import connection, snapshot
 from installs.credentials import current_keys
 from installs.models import Connection, Install
 
@@ -84,7 +84,7 @@ def dispatch(
     if snap is None or location_id not in snap.locations:
         raise ApiError("not_found")
     surface = SURFACES.get(capability)
-    seats = scope.answering(snap.scoped, capability, location_id)
+    rows = snap.answering(capability, location_id)
     results: list[dict[str, Any]] = []
     if surface is not None:
         question = surface.read(data, snap.merchant.currency)
@@ -97,7 +97,6 @@ def dispatch(
             snap=snap,
             deadline=started + (known.budget_ms or 0) / 1000 - OVERHEAD_SECONDS,
         )
-        rows = [snap.installs[seat.id] for seat in seats]
         told = asking.run(rows)
         results = [_result(row, told[row.pk]) for row in rows]
     has_answer = any(item["status"] in {"ok", "declined"} for item in results)

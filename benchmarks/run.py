@@ -1,0 +1,22 @@
+"""Runs a benchmark on a PostgreSQL of its own: `python -m benchmarks.run dispatch`.
+
+`make bench NAME=dispatch` does it. DATABASE_URL_TEST takes a server that is there already.
+"""
+
+import os
+import subprocess
+import sys
+
+from tests import stack
+
+
+def main() -> int:
+    name = sys.argv[1]
+    with stack.postgres() as url:
+        env = os.environ | {"DATABASE_URL": url, "DEBUG": "1"}
+        command = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[2:]]
+        return subprocess.run(command, env=env, check=False).returncode  # noqa: S603
+
+
+if __name__ == "__main__":
+    sys.exit(main())
