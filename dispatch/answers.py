@@ -97,13 +97,12 @@ def settle(ask: Ask, mine: UUID, outcomes: dict[UUID, tuple[str, dict[str, Any]]
             )
 
 
-def install_of_reference(merchant_id: UUID, slug: str, external_ref: str) -> UUID | None:
-    """The install whose answer carried this partner reference."""
+def answer_of_reference(merchant_id: UUID, slug: str, external_ref: str) -> Answer | None:
+    """The answer of one of the merchant's installs that carried this partner reference."""
     ours = Install.objects.filter(merchant_id=merchant_id, integration__slug=slug).values("pk")
-    row = Answer.objects.filter(
+    return Answer.objects.filter(
         merchant_id=merchant_id, external_ref=external_ref, install_id__in=ours
     ).first()
-    return row.install_id if row else None
 
 
 def _rows(ask: Ask, install_ids: Iterable[UUID]) -> Any:

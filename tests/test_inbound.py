@@ -11,6 +11,7 @@ from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
 
+from dispatch.models import Answer
 from installs import connection, lifecycle
 from installs.models import AuditEntry, IntegrationSecret
 from tests.factories import (
@@ -392,8 +393,6 @@ def test_event_with_a_location_belongs_to_the_install_there(install, key):
 
 
 def test_event_without_a_location_belongs_to_the_install_that_made_the_bill(install, key):
-    from dispatch.models import Answer
-
     lifecycle.uninstall(owner_of(install.merchant), install.pk)
     first, second = (
         make_install(install.merchant, install.integration, make_location(install.merchant).pk)
@@ -412,9 +411,30 @@ def test_event_without_a_location_belongs_to_the_install_that_made_the_bill(inst
 
     post_signed(make_body(install), key)
     post_signed(make_body(install, event_id="e2", data={"bill_token": "?"}), key)
+    inbound.sweep()
 
     found = dict(InboundEvent.objects.values_list("provider_event_id", "install_id"))
     assert found == {"evt-1": second.pk, "e2": first.pk}
+
+
+def test_event_about_a_bill_names_the_outlet_that_printed_it(install, key):
+    ubud = make_location(install.merchant, name="Ubud", city="Bali")
+    Answer.objects.create(
+        merchant_id=install.merchant_id,
+        location_id=ubud.pk,
+        install_id=install.pk,
+        capability="receipt_qr",
+        idempotency_key="k",
+        status="ok",
+        external_ref="tok",
+        claim=uuid4(),
+        lease_until=timezone.now(),
+    )
+
+    post_signed(make_body(install), key)
+    inbound.sweep()
+
+    assert AuditEntry.objects.get(action="bill.settled").location_name == "Ubud, Bali"
 
 
 def test_event_that_came_before_an_uninstall_is_still_recorded(install, key):

@@ -25,11 +25,12 @@ from catalog.models import Integration
 from dispatch import answers
 from dispatch.adapters import adapter_for
 from dispatch.contracts import InboundAdapter, PartnerEvent
+from dispatch.models import Answer
 from dispatch.signing import is_signed
 from installs import audit, scope
 from installs.credentials import active_secrets
 from installs.ladder import next_attempt_at
-from installs.models import Install, Merchant
+from installs.models import Install, Location, Merchant
 from webhooks.models import InboundEvent, InboundStatus
 
 logger = logging.getLogger(__name__)
@@ -155,23 +156,31 @@ def find_install(integration: Integration, envelope: Envelope) -> Install:
     oldest = next(iter(present.values()))
     if len(present) == 1:
         return oldest
-    referred = _referred_install(integration, oldest, envelope)
-    if referred in present:
-        return present[referred]
+    answer = _answer_it_refers_to(integration, oldest.merchant_id, envelope)
+    if answer is not None and answer.install_id in present:
+        return present[answer.install_id]
     return next((row for row in present.values() if row.location_id is None), oldest)
 
 
-def _referred_install(integration: Integration, sample: Install, envelope: Envelope) -> UUID | None:
+def _answer_it_refers_to(
+    integration: Integration, merchant_id: UUID, envelope: Envelope
+) -> Answer | None:
+    """The earlier answer of ours that an event is about, such as the bill that was settled."""
     capability = integration.capability_of_event(envelope.type) or ""
-    adapter = adapter_for(
-        integration.slug, capability, sample.capability_versions.get(capability, 1)
-    )
-    if not isinstance(adapter, InboundAdapter):
-        return None
-    reference = adapter.external_ref(envelope.data)
+    version = integration.capabilities.get(capability, 1)
+    adapter = adapter_for(integration.slug, capability, version)
+    reference = adapter.external_ref(envelope.data) if isinstance(adapter, InboundAdapter) else None
     if not reference:
         return None
-    return answers.install_of_reference(sample.merchant_id, integration.slug, reference)
+    return answers.answer_of_reference(merchant_id, integration.slug, reference)
+
+
+def _outlet_of(row: InboundEvent, envelope: Envelope) -> Location | None:
+    answer = _answer_it_refers_to(row.integration, row.merchant_id, envelope)
+    location_id = envelope.location_id or (answer.location_id if answer else None)
+    if location_id is None:
+        return None
+    return Location.objects.filter(pk=location_id, merchant_id=row.merchant_id).first()
 
 
 def spend_rate(integration: Integration, merchant_id: UUID) -> None:
@@ -256,6 +265,7 @@ def _apply(row: InboundEvent) -> None:
             install=install,
             merchant_id=row.merchant_id,
             integration_slug=row.integration.slug,
+            location=_outlet_of(row, envelope),
             data={"event_id": row.provider_event_id, **note.data},
         )
 
