@@ -17,9 +17,8 @@ from typing import Any
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.validators import URLValidator, validate_email
 from django.utils.functional import Promise
-from django.utils.translation import get_language
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema import ValidationError as SchemaError
 from jsonschema.validators import extend
@@ -238,28 +237,28 @@ def _explain(error: SchemaError) -> str:
         return _("Fill this in.")
     if error.validator in {"type", "format"}:
         return str(_KIND_MESSAGES[str(limit)])
-    message = _LIMIT_MESSAGES.get(str(error.validator), _lazy("Correct this value."))
+    message = _LIMIT_MESSAGES.get(str(error.validator), gettext_lazy("Correct this value."))
     return str(message) % {"limit": limit}
 
 
 _KIND_MESSAGES: dict[str, str | Promise] = {
-    "string": _lazy("Enter a text."),
-    "integer": _lazy("Enter a whole number."),
-    "number": _lazy("Enter a number."),
-    "boolean": _lazy("Answer yes or no (true or false)."),
-    "array": _lazy("Give a list of choices."),
-    "email": _lazy("Enter an email address, like name@example.com."),
-    "uri": _lazy("Enter a full web address, like https://example.com/."),
-    "date": _lazy("Enter a date as YYYY-MM-DD."),
-    "time": _lazy("Enter a time as HH:MM."),
+    "string": gettext_lazy("Enter a text."),
+    "integer": gettext_lazy("Enter a whole number."),
+    "number": gettext_lazy("Enter a number."),
+    "boolean": gettext_lazy("Answer yes or no (true or false)."),
+    "array": gettext_lazy("Give a list of choices."),
+    "email": gettext_lazy("Enter an email address, like name@example.com."),
+    "uri": gettext_lazy("Enter a full web address, like https://example.com/."),
+    "date": gettext_lazy("Enter a date as YYYY-MM-DD."),
+    "time": gettext_lazy("Enter a time as HH:MM."),
 }
 _LIMIT_MESSAGES: dict[str, str | Promise] = {
-    "minimum": _lazy("Enter %(limit)s or more."),
-    "maximum": _lazy("Enter %(limit)s or less."),
-    "minLength": _lazy("Enter at least %(limit)s characters."),
-    "maxLength": _lazy("Enter at most %(limit)s characters."),
-    "pattern": _lazy("This does not have the expected form."),
-    "uniqueItems": _lazy("Choose each option only once."),
+    "minimum": gettext_lazy("Enter %(limit)s or more."),
+    "maximum": gettext_lazy("Enter %(limit)s or less."),
+    "minLength": gettext_lazy("Enter at least %(limit)s characters."),
+    "maxLength": gettext_lazy("Enter at most %(limit)s characters."),
+    "pattern": gettext_lazy("This does not have the expected form."),
+    "uniqueItems": gettext_lazy("Choose each option only once."),
 }
 
 _FORMAT_CHECKER = FormatChecker(formats=())
@@ -496,10 +495,10 @@ def _is_condition(value: Any) -> bool:
     )
 
 
-_SHORT_TEXT = (_is_text, _lazy("a text of at most 1,000 characters"))
-_FLAG = (_is_flag, _lazy("true or false"))
-_LENGTH = (_is_length, _lazy("a whole number from 0 to 4,096"))
-_NUMBER = (_is_number, _lazy("a number"))
+_SHORT_TEXT = (_is_text, gettext_lazy("a text of at most 1,000 characters"))
+_FLAG = (_is_flag, gettext_lazy("true or false"))
+_LENGTH = (_is_length, gettext_lazy("a whole number from 0 to 4,096"))
+_NUMBER = (_is_number, gettext_lazy("a number"))
 
 # What each keyword may hold; `default` is judged against the field's own rules.
 _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str | Promise]] = {
@@ -510,22 +509,25 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str | Promise]] = {
     "x-help-id": _SHORT_TEXT,
     "x-placeholder-en": _SHORT_TEXT,
     "x-placeholder-id": _SHORT_TEXT,
-    "enum": (_is_options, _lazy("a list of 1 to 100 different values")),
-    "items": (_is_items, _lazy('an object with only "enum", a list of different texts')),
+    "enum": (_is_options, gettext_lazy("a list of 1 to 100 different values")),
+    "items": (_is_items, gettext_lazy('an object with only "enum", a list of different texts')),
     "minimum": _NUMBER,
     "maximum": _NUMBER,
     "minLength": _LENGTH,
     "maxLength": _LENGTH,
     "pattern": (
         lambda value: isinstance(value, str) and len(value) <= MAX_PATTERN,
-        _lazy("a regular expression of at most 200 characters"),
+        gettext_lazy("a regular expression of at most 200 characters"),
     ),
-    "format": (lambda value: value in FORMATS, _lazy("email, uri, date or time")),
+    "format": (lambda value: value in FORMATS, gettext_lazy("email, uri, date or time")),
     "uniqueItems": _FLAG,
     "x-secret": _FLAG,
-    "x-order": (_is_integer, _lazy("a whole number")),
-    "x-visible-when": (_is_condition, _lazy("an object of field name to value or list of values")),
-    "x-scope": (lambda value: value in SCOPES, _lazy("merchant, location or any")),
+    "x-order": (_is_integer, gettext_lazy("a whole number")),
+    "x-visible-when": (
+        _is_condition,
+        gettext_lazy("an object of field name to value or list of values"),
+    ),
+    "x-scope": (lambda value: value in SCOPES, gettext_lazy("merchant, location or any")),
 }
 _TYPE_KEYWORDS = {
     "string": {"enum", "minLength", "maxLength", "pattern", "format", "x-secret"},

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from django.utils.translation import gettext as _
+
 MAX_DIGITS = 4_300
 
 # An unclosed string runs to the end, so that brackets after it are never counted.
@@ -30,8 +32,9 @@ def loads(raw: bytes | bytearray, *, max_depth: int = 64) -> Any:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        message = f"This is not valid JSON: line {error.lineno}, column {error.colno}."
-        raise StrictJSONError(message) from None
+        message = _("This is not valid JSON: line %(line)s, column %(column)s.")
+        place = {"line": error.lineno, "column": error.colno}
+        raise StrictJSONError(message % place) from None
     # Raw text is free of NUL and surrogates by now: only an escape can still bring one in.
     if "\\u" in text:
         _check_characters(value)
@@ -44,15 +47,15 @@ def dumps(value: Any) -> bytes:
 
 def _decoded(raw: bytes) -> str:
     if not raw.strip():
-        raise StrictJSONError("The JSON document is empty.")
+        raise StrictJSONError(_("The JSON document is empty."))
     if raw.startswith(codecs.BOM_UTF8):
-        raise StrictJSONError("JSON must not start with a byte order mark.")
+        raise StrictJSONError(_("JSON must not start with a byte order mark."))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
-        raise StrictJSONError("JSON must be encoded as UTF-8.") from None
+        raise StrictJSONError(_("JSON must be encoded as UTF-8.")) from None
     if "\x00" in text:
-        raise StrictJSONError("JSON must not contain NUL characters.")
+        raise StrictJSONError(_("JSON must not contain NUL characters."))
     return text
 
 
@@ -62,31 +65,32 @@ def _check_depth(raw: bytes, max_depth: int) -> None:
     for bracket in STRING.sub(b"", raw).translate(None, NOT_BRACKETS):
         depth += STEP[bracket]
         if depth > max_depth:
-            raise StrictJSONError(f"JSON must not be nested deeper than {max_depth} levels.")
+            message = _("JSON must not be nested deeper than %(limit)s levels.")
+            raise StrictJSONError(message % {"limit": max_depth})
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise StrictJSONError("An object must not hold the same key twice.")
+        raise StrictJSONError(_("An object must not hold the same key twice."))
     return value
 
 
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
-        raise StrictJSONError("A number has too many digits.")
+        raise StrictJSONError(_("A number has too many digits."))
     return int(digits)
 
 
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
-        raise StrictJSONError("A number is too large.")
+        raise StrictJSONError(_("A number is too large."))
     return value
 
 
 def _constant(_name: str) -> NoReturn:
-    raise StrictJSONError("NaN and Infinity are not JSON numbers.")
+    raise StrictJSONError(_("NaN and Infinity are not JSON numbers."))
 
 
 _DECODER = json.JSONDecoder(
@@ -97,11 +101,11 @@ _DECODER = json.JSONDecoder(
 def _check_characters(value: Any) -> None:
     text = "".join(_strings(value))
     if "\x00" in text:
-        raise StrictJSONError("JSON must not contain NUL characters.")
+        raise StrictJSONError(_("JSON must not contain NUL characters."))
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise StrictJSONError("JSON must not contain lone surrogates.") from None
+        raise StrictJSONError(_("JSON must not contain lone surrogates.")) from None
 
 
 def _strings(value: Any) -> Iterator[str]:

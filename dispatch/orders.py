@@ -11,6 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
 
 from catalog.envelope import ApiError
 from dispatch.contracts import Line, Order
@@ -26,7 +27,7 @@ def order_of(data: Mapping[str, Any], currency: str, *, name: str = "order") -> 
     """
     raw = data.get(name)
     if not isinstance(raw, dict):
-        raise field_error(f"data.{name}", "An object is needed.")
+        raise field_error(f"data.{name}", _("An object is needed."))
     lines = tuple(_lines(raw.get("lines", [])))
     subtotal = _cents(raw, "subtotal_cents", sum(line.total_cents for line in lines))
     service = _sum(raw, "charges", "amount_cents", but="rounding")
@@ -57,13 +58,14 @@ def field_error(name: str, message: str) -> ApiError:
 
 def _lines(value: Any) -> list[Line]:
     if not isinstance(value, list) or len(value) > MOST_LINES:
-        raise field_error("data.order.lines", f"A list of at most {MOST_LINES} lines is needed.")
+        message = _("A list of at most %(limit)s lines is needed.") % {"limit": MOST_LINES}
+        raise field_error("data.order.lines", message)
     return [_line(item, f"lines.{index}") for index, item in enumerate(value)]
 
 
 def _line(raw: Any, where: str) -> Line:
     if not isinstance(raw, dict):
-        raise field_error(f"data.order.{where}", "A line is an object.")
+        raise field_error(f"data.order.{where}", _("A line is an object."))
     qty = _quantity(raw.get("qty", raw.get("quantity", "1")), where)
     unit = _cents(raw, "unit_price_cents", 0, where)
     computed = int((unit * qty).quantize(Decimal(1), ROUND_HALF_UP))
@@ -81,7 +83,7 @@ def _quantity(value: Any, where: str) -> Decimal:
     except InvalidOperation:
         qty = Decimal("NaN")
     if isinstance(value, bool) or not qty.is_finite() or not 0 < qty <= 100_000:
-        raise field_error(f"data.order.{where}.qty", "A number above zero is needed.")
+        raise field_error(f"data.order.{where}.qty", _("A number above zero is needed."))
     return qty
 
 
@@ -91,14 +93,14 @@ def _cents(raw: Mapping[str, Any], name: str, default: int, where: str = "") -> 
         return default
     if type(value) is not int or abs(value) > MOST_CENTS:
         path = ".".join(part for part in ("data.order", where, name) if part)
-        raise field_error(path, "An integer number of cents is needed.")
+        raise field_error(path, _("An integer number of cents is needed."))
     return value
 
 
 def _sum(raw: Mapping[str, Any], name: str, key: str, *, but: str | None = None) -> int:
     items = raw.get(name) or []
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise field_error(f"data.order.{name}", "A list of objects is needed.")
+        raise field_error(f"data.order.{name}", _("A list of objects is needed."))
     return sum(
         _cents(item, key, 0, name) for item in items if but is None or item.get("code") != but
     )
@@ -112,14 +114,14 @@ def _text(raw: Mapping[str, Any], name: str, default: str | None = None, where: 
         value = str(value)
     if not isinstance(value, str) or not 0 < len(value) <= 200:
         path = ".".join(part for part in ("data.order", where, name) if part)
-        raise field_error(path, "A text of 1 to 200 characters is needed.")
+        raise field_error(path, _("A text of 1 to 200 characters is needed."))
     return value
 
 
 def _version(raw: Mapping[str, Any]) -> int:
     value = raw.get("version", 1)
     if type(value) is not int or not 0 <= value < 2**31:
-        raise field_error("data.order.version", "An integer is needed.")
+        raise field_error("data.order.version", _("An integer is needed."))
     return value
 
 
@@ -132,5 +134,5 @@ def _time(raw: Mapping[str, Any], name: str) -> datetime:
     except ValueError:
         parsed = None
     if parsed is None or parsed.tzinfo is None:
-        raise field_error(f"data.order.{name}", "A time with its offset is needed (RFC 3339).")
+        raise field_error(f"data.order.{name}", _("A time with its offset is needed (RFC 3339)."))
     return parsed

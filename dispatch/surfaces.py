@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from dispatch.contracts import (
     Adapter,
     Call,
@@ -34,7 +36,7 @@ def read_receipt(data: Mapping[str, Any], currency: str) -> Question:
     order = order_of(data, currency)
     receipt = data.get("receipt") or {}
     if not isinstance(receipt, dict):
-        raise field_error("data.receipt", "An object is needed.")
+        raise field_error("data.receipt", _("An object is needed."))
     return Question(f"{order.id}:{order.version}", ReceiptQrRequest(order, receipt))
 
 

@@ -103,7 +103,7 @@ class EncryptedJSONField(EncryptedTextField):  # type: ignore[misc]
 
     @property
     def label(self) -> str:
-        return f"{self.model._meta.label_lower}.{self.column}"  # noqa: SLF001
+        return f"{self.model._meta.label_lower}.{self.column}"
 
     def seal(self, value: Any, pk: Any) -> Sealed:
         envelope = {"field": self.label, "row": str(pk), "value": value}

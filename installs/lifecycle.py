@@ -137,6 +137,8 @@ def accept_versions(actor: Actor, install_id: UUID) -> Install:
     """
     with transaction.atomic():
         row = locked_install(actor, install_id, Verb.CONFIGURE)
+        if not row.is_behind:
+            return row
         state = state_of(actor.merchant_id)
         candidate = row.scoped(row.integration.capabilities)
         found = scope.conflicts(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -34,7 +35,7 @@ class Caller:
         """
         chosen = merchant_id or self.merchant_id
         if chosen is None:
-            raise ApiError("invalid_payload", fields={"merchant_id": ["Say which merchant."]})
+            raise ApiError("invalid_payload", fields={"merchant_id": [_("Say which merchant.")]})
         if self.merchant_id is not None and chosen != self.merchant_id:
             raise ApiError("not_found")
         return chosen

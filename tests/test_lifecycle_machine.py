@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -252,13 +252,12 @@ class Lifecycle(RuleBasedStateMachine):
             assert self.rows(who) == promise.rows
         self.promise(who, str(done.undo.pk), rows=rows)
 
-    @rule(who=merchants, slug=slugs)
-    def plan_of_another_merchant_is_not_found(self, who: int, slug: str) -> None:
-        for promise in self.promises[who][-1:]:
-            found = self.act(
-                1 - who, lambda: lifecycle.swap(self.owners[1 - who], promise.plan), []
-            )
-            assert (found.status, found.code) == (404, "not_found")
+    @precondition(lambda self: self.promises[0])
+    @rule()
+    def plan_of_another_merchant_is_not_found(self) -> None:
+        plan = self.promises[0][-1].plan
+        found = self.act(1, lambda: lifecycle.swap(self.owners[1], plan), [])
+        assert (found.status, found.code) == (404, "not_found")
 
     @rule(who=merchants, number=numbers)
     def configure(self, who: int, number: int) -> None:
@@ -365,11 +364,13 @@ def test_lifecycle_keeps_its_promises_in_any_order():
         Lifecycle,
         # The same walks in every run: a red one is the fault of the change at hand.
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=25,
             deadline=None,
             derandomize=True,
             database=None,
+            # Shrinking takes minutes on a database; the steps of the red walk are printed anyway.
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )

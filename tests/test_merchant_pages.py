@@ -4,7 +4,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Integration, IntegrationStatus
 from installs import audit, connection, lifecycle
@@ -61,6 +63,12 @@ def text(response: Any) -> str:
 
 def cards(response: Any) -> list[str]:
     return [row.integration.slug for row in response.context["listing"].rows]
+
+
+def queries(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connections["default"]) as captured:
+        assert client.get(url).status_code == 200
+    return len(captured)
 
 
 def act(install: Install, verb: str) -> str:
@@ -184,20 +192,19 @@ def test_catalog_names_the_outlets_of_an_install(merchant: Merchant, ubud: Locat
 
 
 def test_catalog_takes_as_many_queries_for_thirty_rows_as_for_one(
-    merchant: Merchant, ubud: Location, django_assert_num_queries: Any
+    merchant: Merchant, ubud: Location
 ):
     make_install(merchant, make_integration(), ubud.pk)
     client = browser(merchant)
-    client.get("/integrations")
-    with django_assert_num_queries(6):
-        client.get("/integrations")
+    with_one = queries(client, "/integrations")
     for _ in range(29):
         make_integration(capabilities={"customer_export": 1})
     for row in Integration.objects.filter(capabilities__has_key="customer_export")[:9]:
         make_install(merchant, row, ubud.pk)
 
-    with django_assert_num_queries(6):
-        client.get("/integrations")
+    with_thirty = queries(client, "/integrations")
+
+    assert with_thirty == with_one
 
 
 # The page of one integration
@@ -246,6 +253,15 @@ def test_detail_does_not_offer_a_taken_scope_again(merchant: Merchant, ubud: Loc
     response = browser(merchant).get("/integrations/reviews")
 
     assert f'value="{ubud.pk}"' not in text(response)
+
+
+def test_detail_chooses_the_first_free_scope(merchant: Merchant, ubud: Location):
+    make_install(merchant, make_integration("reviews"))
+
+    response = browser(merchant).get("/integrations/reviews")
+
+    chosen = [item.location for item in response.context["scopes"] if item.is_chosen]
+    assert chosen == [ubud]
 
 
 def test_detail_tells_a_viewer_why_there_is_no_button(merchant: Merchant):
@@ -580,18 +596,16 @@ def test_activity_ignores_a_page_that_makes_no_sense(merchant: Merchant, before:
     assert browser(merchant).get("/activity", {"before": before}).status_code == 200
 
 
-def test_activity_takes_as_many_queries_for_many_lines_as_for_one(
-    merchant: Merchant, django_assert_num_queries: Any
-):
+def test_activity_takes_as_many_queries_for_many_lines_as_for_one(merchant: Merchant):
     row = make_install(merchant, make_integration("one"))
     client = browser(merchant)
-    with django_assert_num_queries(9):
-        client.get("/activity")
+    with_one = queries(client, "/activity")
     for _ in range(20):
         audit.record("bill.settled", actor="one", install=row)
 
-    with django_assert_num_queries(9):
-        client.get("/activity")
+    with_many = queries(client, "/activity")
+
+    assert with_many == with_one
 
 
 # Every page
@@ -615,3 +629,11 @@ def test_pages_hold_no_inline_style_or_script(merchant: Merchant):
     assert " style=" not in shown
     assert "<script>" not in shown
     assert " onclick=" not in shown
+
+
+def test_all_link_leaves_every_filter_behind(merchant: Merchant):
+    make_integration()
+
+    response = browser(merchant).get("/integrations?category=receipt")
+
+    assert '<a class="facet" href="?">All' in text(response)
