@@ -83,27 +83,21 @@ def dispatch(
     snap = snapshot.current(merchant_id)
     if snap is None or location_id not in snap.locations:
         raise ApiError("not_found")
-    surface = SURFACES.get(capability)
-    rows = snap.answering(capability, location_id)
     results: list[dict[str, Any]] = []
+    surface = SURFACES.get(capability)
     if surface is not None:
         question = surface.read(data, snap.merchant.currency)
-        asking = _Asking(
-            ask=Ask(
-                merchant_id, location_id, capability, operation, idempotency_key or question.key
-            ),
-            question=question,
-            surface=surface,
-            snap=snap,
-            deadline=started + (known.budget_ms or 0) / 1000 - OVERHEAD_SECONDS,
-        )
-        told = asking.run(rows)
+        key = idempotency_key or question.key
+        ask = Ask(merchant_id, location_id, capability, operation, key)
+        deadline = started + (known.budget_ms or 0) / 1000 - OVERHEAD_SECONDS
+        rows = snap.answering(capability, location_id)
+        told = _Asking(ask, question, surface, snap, deadline).run(rows)
         results = [_result(row, told[row.pk]) for row in rows]
-    has_answer = any(item["status"] in {"ok", "declined"} for item in results)
+    is_answered = any(item["status"] in {"ok", "declined"} for item in results)
     return {
         "capability": capability,
         "mode": str(known.mode),
-        "answered_by": "integration" if has_answer else "built_in",
+        "answered_by": "integration" if is_answered else "built_in",
         "results": results,
     }
 
