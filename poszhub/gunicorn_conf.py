@@ -5,7 +5,6 @@ from typing import Any
 
 wsgi_app = "poszhub.wsgi"
 worker_class = "gthread"
-threads = 16
 loglevel = "warning"
 graceful_timeout = 5
 # Its default place is one per Unix user, where two hubs would meet.
@@ -14,6 +13,8 @@ control_socket_disable = True
 embeds_celery = not os.environ.get("REDIS_URL")
 # Celery's in-memory broker does not reach across processes.
 workers = 1 if embeds_celery else int(os.environ.get("WEB_CONCURRENCY", "2"))
+# A till that waits for a partner holds a thread, and each thread a database connection.
+threads = 40 if embeds_celery else 24
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001
