@@ -179,7 +179,9 @@ class Role(models.TextChoices):
 
 
 class Membership(models.Model):
-    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(
+        User, models.CASCADE, related_name="memberships", verbose_name=_("person")
+    )
     merchant = models.ForeignKey(Merchant, models.CASCADE, related_name="memberships")
     role = models.CharField(_("role"), max_length=8, choices=Role)
     locations = models.ManyToManyField(
@@ -264,24 +266,35 @@ class Install(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="installs")
-    integration = models.ForeignKey(Integration, models.PROTECT, related_name="installs")
+    integration = models.ForeignKey(
+        Integration, models.PROTECT, related_name="installs", verbose_name=_("integration")
+    )
     location = models.ForeignKey(
-        Location, models.PROTECT, null=True, blank=True, related_name="installs"
+        Location,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="installs",
+        verbose_name=_("outlet"),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
     config: Any = EncryptedJSONField(_("settings"))
-    config_changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    config_changed_at = models.DateTimeField(
+        _("settings changed"), default=timezone.now, editable=False
+    )
     capability_versions = models.JSONField(default=dict, editable=False)
-    external_merchant_id = models.CharField(max_length=255, blank=True, editable=False)
+    external_merchant_id = models.CharField(
+        _("number at the partner"), max_length=255, blank=True, editable=False
+    )
     connection = models.CharField(
         _("connection"), max_length=12, choices=Connection, default=Connection.CONNECTED
     )
-    connection_problem = models.CharField(max_length=40, blank=True, editable=False)
-    provision_due_at = models.DateTimeField(null=True, editable=False)
-    provision_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
-    outbound_off_at = models.DateTimeField(null=True, editable=False)
+    connection_problem = models.CharField(_("problem"), max_length=40, blank=True, editable=False)
+    provision_due_at = models.DateTimeField(_("next try"), null=True, editable=False)
+    provision_attempts = models.PositiveSmallIntegerField(_("tries"), default=0, editable=False)
+    outbound_off_at = models.DateTimeField(_("events stopped"), null=True, editable=False)
     installed_at = models.DateTimeField(_("installed"), default=timezone.now, editable=False)
-    installed_by = models.CharField(max_length=254, editable=False)
+    installed_by = models.CharField(_("installed by"), max_length=254, editable=False)
 
     objects = InstallQuerySet.as_manager()
 
@@ -383,12 +396,12 @@ class IntegrationSecret(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     integration = models.ForeignKey(Integration, models.CASCADE, related_name="secrets")
-    purpose = models.CharField(max_length=8, choices=Purpose)
-    state = models.CharField(max_length=8, choices=SecretState)
+    purpose = models.CharField(_("purpose"), max_length=8, choices=Purpose)
+    state = models.CharField(_("state"), max_length=8, choices=SecretState)
     value: Any = EncryptedJSONField()
     created_at = models.DateTimeField(auto_now_add=True)
-    activated_at = models.DateTimeField(null=True)
-    expires_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(_("in use since"), null=True)
+    expires_at = models.DateTimeField(_("accepted until"), null=True)
 
     class Meta:
         db_table = "integration_secret"
@@ -414,15 +427,15 @@ class AuditEntry(models.Model):
     """What happened, when and by whom. Written once, never edited, and it outlives the install."""
 
     id = models.BigAutoField(primary_key=True)
-    at = models.DateTimeField(default=timezone.now, editable=False)
+    at = models.DateTimeField(_("time"), default=timezone.now, editable=False)
     merchant = models.ForeignKey(
         Merchant, models.PROTECT, null=True, editable=False, related_name="audit_entries"
     )
-    integration_slug = models.CharField(max_length=64, blank=True, editable=False)
-    install_id = models.UUIDField(null=True, editable=False)
-    location_name = models.CharField(max_length=120, blank=True, editable=False)
-    actor = models.CharField(max_length=254, editable=False)
-    action = models.CharField(max_length=100, editable=False)
+    integration_slug = models.CharField(_("integration"), max_length=64, blank=True, editable=False)
+    install_id = models.UUIDField(_("install number"), null=True, editable=False)
+    location_name = models.CharField(_("outlet"), max_length=120, blank=True, editable=False)
+    actor = models.CharField(_("actor"), max_length=254, editable=False)
+    action = models.CharField(_("action"), max_length=100, editable=False)
     data = models.JSONField(default=dict, editable=False)
 
     objects = AuditQuerySet.as_manager()

@@ -45,6 +45,7 @@ SAME_IN_BOTH = frozenset(
         "Hub",
         "India",
         "Indonesia",
+        "Item",
         "Malaysia",
         "Mode",
         "Outlet",
@@ -55,16 +56,17 @@ SAME_IN_BOTH = frozenset(
         "Subtotal",
         "Thailand",
         "Total",
+        "event",
         "logo",
         "merchant",
         "outlet",
         "slug",
         "status",
-        "true or false",
     }
 )
 
-type Text = tuple[str | None, str, str | None]
+# Context, English and the English plural.
+Text = tuple[str | None, str, str | None]
 
 
 def of_source(name: str, source: str) -> Iterator[tuple[Text, str]]:
@@ -81,18 +83,22 @@ def of_project() -> dict[Text, str]:
         for path in (ROOT / app).rglob("*.py"):
             texts.update(of_source(str(path.relative_to(ROOT)), path.read_text()))
     for path in (ROOT / "templates").rglob("*.*"):
-        texts.update(of_source(str(path.relative_to(ROOT)), templatize(path.read_text())))
+        # What is left of a template is calls among blanks, which Python would take for indents.
+        calls = re.sub(r"^\s+", "", templatize(path.read_text()), flags=re.MULTILINE)
+        texts.update(of_source(str(path.relative_to(ROOT)), calls))
     return texts
 
 
 def text_of(message: Message) -> Text:
-    if isinstance(message.id, str):
-        return message.context, message.id, None
-    return message.context, message.id[0], message.id[1]
+    # Babel leaves the context of a compiled text as bytes.
+    context: str | bytes | None = message.context
+    context = context.decode() if isinstance(context, bytes) else context
+    singular, plural = (message.id, None) if isinstance(message.id, str) else message.id
+    return context, singular, plural
 
 
 def translations_of(message: Message) -> tuple[str, ...]:
-    return (message.string,) if isinstance(message.string, str) else tuple(message.string)
+    return (message.string,) if isinstance(message.string, str) else tuple(message.string or ())
 
 
 def entries(catalog: Catalog) -> dict[Text, Message]:

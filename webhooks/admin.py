@@ -99,6 +99,7 @@ class EventAdmin(ReadOnlyAdmin):
 
 class AttemptInline(ReadOnlyInline):
     model = Attempt
+    verbose_name_plural = gettext_lazy("attempts")
     fields = [
         "number",
         "started_at",

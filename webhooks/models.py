@@ -28,32 +28,41 @@ class InboundEvent(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    install_id = models.UUIDField(editable=False)
+    install_id = models.UUIDField(_("install number"), editable=False)
     integration = models.ForeignKey(
-        Integration, models.PROTECT, related_name="received_events", editable=False
+        Integration,
+        models.PROTECT,
+        related_name="received_events",
+        editable=False,
+        verbose_name=_("integration"),
     )
     merchant = models.ForeignKey(
         Merchant, models.PROTECT, related_name="inbound_events", editable=False
     )
-    provider_event_id = models.CharField(max_length=255, editable=False)
-    type = models.CharField(max_length=100, editable=False)
-    capability = models.CharField(max_length=40, editable=False)
-    occurred_at = models.DateTimeField(null=True, editable=False)
+    provider_event_id = models.CharField(_("number at the partner"), max_length=255, editable=False)
+    type = models.CharField(_("type"), max_length=100, editable=False)
+    capability = models.CharField(_("capability"), max_length=40, editable=False)
+    occurred_at = models.DateTimeField(_("happened"), null=True, editable=False)
     body = models.BinaryField(editable=False)
-    body_digest = models.CharField(max_length=64, editable=False)
+    body_digest = models.CharField(_("digest of the body"), max_length=64, editable=False)
     mismatched_at = models.DateTimeField(
+        _("came again differently"),
         null=True,
         editable=False,
         help_text=_("When the same event id came again with another body. The first one counts."),
     )
     status = models.CharField(
-        max_length=12, choices=InboundStatus, default=InboundStatus.RECEIVED, editable=False
+        _("status"),
+        max_length=12,
+        choices=InboundStatus,
+        default=InboundStatus.RECEIVED,
+        editable=False,
     )
-    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
-    problem = models.CharField(max_length=200, blank=True, editable=False)
-    due_at = models.DateTimeField(default=timezone.now, editable=False)
-    received_at = models.DateTimeField(default=timezone.now, editable=False)
-    processed_at = models.DateTimeField(null=True, editable=False)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0, editable=False)
+    problem = models.CharField(_("problem"), max_length=200, blank=True, editable=False)
+    due_at = models.DateTimeField(_("due"), default=timezone.now, editable=False)
+    received_at = models.DateTimeField(_("received"), default=timezone.now, editable=False)
+    processed_at = models.DateTimeField(_("processed"), null=True, editable=False)
 
     objects = InboundQuerySet.as_manager()
 
@@ -79,13 +88,15 @@ class Event(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="events")
-    location = models.ForeignKey(Location, models.PROTECT, null=True, related_name="events")
-    type = models.CharField(max_length=100)
-    sequence = models.PositiveBigIntegerField()
-    idempotency_key = models.CharField(max_length=255, null=True)
+    location = models.ForeignKey(
+        Location, models.PROTECT, null=True, related_name="events", verbose_name=_("outlet")
+    )
+    type = models.CharField(_("type"), max_length=100)
+    sequence = models.PositiveBigIntegerField(_("sequence"))
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True)
     body = models.BinaryField()
-    occurred_at = models.DateTimeField()
-    created_at = models.DateTimeField(default=timezone.now)
+    occurred_at = models.DateTimeField(_("happened"))
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
 
     class Meta:
         db_table = "event"
@@ -128,19 +139,23 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="deliveries")
-    integration = models.ForeignKey(Integration, models.PROTECT, related_name="deliveries")
-    install_id = models.UUIDField(editable=False)
+    integration = models.ForeignKey(
+        Integration, models.PROTECT, related_name="deliveries", verbose_name=_("integration")
+    )
+    install_id = models.UUIDField(_("install number"), editable=False)
     status = models.CharField(
         _("status"), max_length=9, choices=DeliveryStatus, default=DeliveryStatus.PENDING
     )
     reason = models.CharField(_("reason"), max_length=40, blank=True)
     attempts_made = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    attempts_before_replay = models.PositiveSmallIntegerField(default=0)
+    attempts_before_replay = models.PositiveSmallIntegerField(
+        _("attempts before it was sent again"), default=0
+    )
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, default=timezone.now)
-    lease_until = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(_("held until"), null=True)
     fencing_token = models.PositiveBigIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
 
     objects = DeliveryQuerySet.as_manager()
 
@@ -168,12 +183,12 @@ class Attempt(models.Model):
     """One try of a delivery, whatever came of it."""
 
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts")
-    number = models.PositiveSmallIntegerField()
-    started_at = models.DateTimeField()
-    elapsed_ms = models.PositiveIntegerField()
-    response_status = models.PositiveSmallIntegerField(null=True)
-    problem = models.CharField(max_length=40, blank=True)
-    response_excerpt = models.TextField(blank=True)
+    number = models.PositiveSmallIntegerField(_("number"))
+    started_at = models.DateTimeField(_("started"))
+    elapsed_ms = models.PositiveIntegerField(_("took (ms)"))
+    response_status = models.PositiveSmallIntegerField(_("answered with"), null=True)
+    problem = models.CharField(_("problem"), max_length=40, blank=True)
+    response_excerpt = models.TextField(_("start of the answer"), blank=True)
 
     class Meta:
         db_table = "delivery_attempt"
