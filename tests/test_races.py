@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connections
@@ -194,10 +195,10 @@ class Held:
         self.x = make_install(self.merchant, x)
         self.plan = self.plan_for(y)
 
-    def plan_for(self, integration: Any) -> str:
+    def plan_for(self, integration: Any) -> UUID:
         with pytest.raises(ApiError) as caught:
             lifecycle.install(self.owner, integration, location_id=self.location.pk)
-        return caught.value.extra["plan"]
+        return UUID(caught.value.extra["plan"])
 
     def swap(self) -> Any:
         return lifecycle.swap(self.owner, self.plan)
@@ -282,7 +283,7 @@ def test_swap_over_the_api_twice_at_once_is_one_200_and_one_412():
 
     outcomes = race(
         [
-            [Posting(token, "installs/swap", plan=held.plan)] * 2
+            [Posting(token, "installs/swap", plan=str(held.plan))] * 2
             for held, token in zip(all_held, tokens, strict=True)
         ]
     )

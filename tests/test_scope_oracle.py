@@ -11,6 +11,7 @@ locations runs against that order, so that the order of results can be told from
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -49,7 +50,7 @@ def kinds(capability: str) -> tuple[Kind, ...]:
 
 def first_uses(
     length: int, names: Sequence[object], spare: Sequence[object] = ()
-) -> Iterator[tuple]:
+) -> Iterator[tuple[Any, ...]]:
     """Every sequence over the names in which new names come up in order; `spare` come up freely."""
     for picked in itertools.product(range(-len(spare), len(names)), repeat=length):
         used = [number for number in dict.fromkeys(picked) if number >= 0]
