@@ -64,6 +64,14 @@ def close_all(merchant_id: UUID) -> None:
         close(plan)
 
 
+def close_expired() -> int:
+    """Empty the plans that nobody carried out in time; return how many."""
+    expired = InstallPlan.objects.filter(used_at=None, expires_at__lte=timezone.now())[:1000]
+    for plan in expired:
+        close(plan)
+    return len(expired)
+
+
 def make_undo_plan(
     state: State, done: InstallPlan, removed: Iterable[Install], added: Iterable[Install]
 ) -> InstallPlan:

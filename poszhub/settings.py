@@ -149,6 +149,7 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
+    "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs import lifecycle, preview, scope
+from installs import lifecycle, plans, preview, scope
 from installs.access import Actor
 from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant, Role
 from installs.state import state_of
@@ -508,3 +508,17 @@ def test_plan_lives_for_half_an_hour(story):
     plan = InstallPlan.objects.get(pk=story.refused(story.y).extra["plan"])
 
     assert abs(plan.expires_at - plan.created_at - timedelta(minutes=30)) < timedelta(seconds=1)
+
+
+def test_expired_plan_keeps_no_settings():
+    merchant = make_merchant()
+    holder = make_integration(capabilities={"pay_at_table": 1})
+    make_install(merchant, holder)
+    with pytest.raises(ApiError):
+        make_install(merchant, make_integration(capabilities={"pay_at_table": 1}))
+    InstallPlan.objects.update(expires_at=timezone.now())
+
+    closed = plans.close_expired()
+
+    assert closed == 1
+    assert [plan.payload for plan in InstallPlan.objects.all()] == [{}]
