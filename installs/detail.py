@@ -1,17 +1,20 @@
 """What the page of one integration shows: its installs, where else it may go, and what was refused."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.http import QueryDict
-from django.utils.functional import Promise
+from django.utils.translation import gettext as _
 
-from catalog.capabilities import CAPABILITIES
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs import config_form, history
+from catalog.schema import fields
+from installs import config_form, history, matrix, outcome
 from installs.access import Actor, Verb
 from installs.models import Install, Location
+from installs.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Refusal:
     """What the person asked for and why it did not happen, to be shown where they asked."""
 
     error: ApiError
+    verb: str = "install"
     install_id: UUID | None = None
+    location_id: UUID | None = None
     posted: QueryDict | None = None
 
     @property
@@ -33,43 +38,43 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    places: list[str]
-    holders: list[Integration]
-
-
-@dataclass(frozen=True, slots=True)
-class Obstacle:
-    """A capability without room, and who holds its places where."""
-
-    surface: Promise
-    is_exclusive: bool
-    cap: int | None
-    held: list[Held]
-
-
-@dataclass(frozen=True, slots=True)
 class Scope:
     location: Location | None
     is_taken: bool
     is_allowed: bool
     is_chosen: bool = False
 
+    @property
+    def location_id(self) -> UUID | None:
+        return self.location.pk if self.location else None
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One install with what this person may do to it."""
+    """One install with what this person may do to it.
+
+    `differences` are its settings that are not those of the install for all outlets, None where
+    there is nothing to compare.
+    """
 
     install: Install
     may: dict[str, bool]
     problem: str
     is_ours: bool
     inputs: list[config_form.Input]
-    refusal: Refusal | None = None
+    refusal: Refusal | None
+    obstacles: list[outcome.Obstacle]
+    differences: list[str] | None
+    enabling: list[matrix.Shift]
+    upgrade: outcome.Upgrade | None
+
+
+def own_installs(state: State, integration: Integration) -> list[Install]:
+    return [row for row in state.rows.values() if row.integration_id == integration.pk]
 
 
 def block_for(
-    actor: Actor, integration: Integration, install: Install, refusal: Refusal | None
+    actor: Actor, state: State, install: Install, refusal: Refusal | None, wide: Install | None
 ) -> Block:
     mine = refusal if refusal and refusal.install_id == install.pk else None
     # A refusal of another button must not empty the settings form.
@@ -80,20 +85,53 @@ def block_for(
         problem=history.problem_text(install.connection_problem),
         is_ours=install.connection_problem in history.OURS,
         inputs=config_form.inputs(
-            integration,
+            install.integration,
             install,
             posted=mine.posted if mine and is_config else None,
             errors=mine.fields if mine else None,
         ),
         refusal=mine,
+        obstacles=outcome.obstacles_of(mine.error) if mine else [],
+        differences=differences(wide, install),
+        enabling=[]
+        if install.is_enabled
+        else outcome.switching(state, install, is_enabled=True).shifts,
+        upgrade=outcome.upgrade_of(state, install) if install.is_behind else None,
     )
+
+
+def differences(wide: Install | None, install: Install) -> list[str] | None:
+    """In which settings an outlet's install is not like the one for all. Secrets are not shown."""
+    asked = fields(install.integration.config_schema)
+    if wide is None or install.location_id is None or not asked:
+        return None
+    return [
+        _difference(item.title(), item.secret, wide.config.get(item.name), own)
+        for item in asked
+        if not _same(wide.config.get(item.name), own := install.config.get(item.name))
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    empty: tuple[Any, ...] = (None, "", [])
+    return bool(one == other) or (one in empty and other in empty)
+
+
+def _difference(title: str, is_secret: bool, wide: Any, own: Any) -> str:
+    if not is_secret:
+        return title
+    if not own:
+        return _("%(field)s (not set here)") % {"field": title}
+    if not wide:
+        return _("%(field)s (set only here)") % {"field": title}
+    return _("%(field)s (another one is set here)") % {"field": title}
 
 
 def scopes_for(
     actor: Actor,
     integration: Integration,
     installs: list[Install],
-    locations: list[Location],
+    locations: Iterable[Location],
     refusal: Refusal | None,
 ) -> list[Scope]:
     """Where it may be installed; the first free place is chosen beforehand."""
@@ -111,23 +149,3 @@ def scopes_for(
         is_chosen = is_chosen or wanted
         scopes.append(Scope(location, scope.is_taken, scope.is_allowed, is_chosen=wanted))
     return scopes
-
-
-def obstacles_of(refusal: Refusal | None) -> list[Obstacle]:
-    conflicts = refusal.error.extra.get("conflicts", []) if refusal else []
-    slugs = {holder["integration"] for item in conflicts for holder in item["holders"]}
-    by_slug = Integration.objects.in_bulk(slugs, field_name="slug") if slugs else {}
-    held: dict[str, list[Held]] = {}
-    for item in conflicts:
-        places = [location["name"] for location in item["locations"]]
-        holders = [by_slug[holder["integration"]] for holder in item["holders"]]
-        held.setdefault(item["capability"], []).append(Held(places, holders))
-    return [
-        Obstacle(
-            surface=CAPABILITIES[name].surface,
-            is_exclusive=CAPABILITIES[name].places == 1,
-            cap=CAPABILITIES[name].places,
-            held=rows,
-        )
-        for name, rows in held.items()
-    ]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -78,8 +78,18 @@ class Line:
 
     @property
     def time(self) -> str:
-        """Local time with the zone's own short name: WIB, WITA or WIT in Indonesia."""
-        return f"{date_format(self.at, 'j M Y, H:i')} {self.at.tzname()}"
+        return time_text(self.at)
+
+    @property
+    def moment(self) -> str:
+        """The full second after it, at which its consequences can be looked at."""
+        after = (self.at + timedelta(microseconds=999_999)).replace(microsecond=0)
+        return f"{after.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def time_text(at: datetime) -> str:
+    """With the zone's own short name: WIB, WITA or WIT in Indonesia."""
+    return f"{date_format(at, 'j M Y, H:i')} {at.tzname()}"
 
 
 def lines(merchant: Merchant, entries: Iterable[AuditEntry]) -> list[Line]:

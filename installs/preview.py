@@ -164,7 +164,8 @@ def conflict_error(
         )
     }
     ways.append({"way": "keep", "text": keep})
-    free = [item for item in state.locations if item not in places]
+    own = {row.location_id for row in state.rows.values() if row.integration_id == integration.pk}
+    free = [item for item in state.locations if item not in places and item not in own]
     if candidate.location is None and free:
         text = _("Use %(new)s only at %(places)s") % {
             "new": integration.name,

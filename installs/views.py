@@ -15,10 +15,20 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs import config_form, connection, history, lifecycle, listing
+from installs import (
+    config_form,
+    connection,
+    history,
+    lifecycle,
+    listing,
+    outcome,
+    plans,
+    preview,
+)
 from installs.access import ALLOWED, Actor, Verb
-from installs.detail import Refusal, block_for, obstacles_of, scopes_for
-from installs.models import AuditEntry, Install
+from installs.detail import Refusal, block_for, own_installs, scopes_for
+from installs.models import AuditEntry, Install, InstallPlan, Merchant
+from installs.state import State, state_of
 from installs.tenancy import MerchantRequest, choose_merchant, merchant_page
 
 RECENT = 8
@@ -29,6 +39,7 @@ ACTS: dict[str, Callable[[Actor, UUID], Any]] = {
     "enable": lifecycle.enable,
     "disable": lifecycle.disable,
     "retry": connection.reconnect,
+    "upgrade": lifecycle.accept_versions,
     "uninstall": lifecycle.uninstall,
 }
 DONE: dict[str, Promise] = {
@@ -38,7 +49,12 @@ DONE: dict[str, Promise] = {
     "disable": gettext_lazy("%(name)s is disabled."),
     "retry": gettext_lazy("Posz is connecting %(name)s again."),
     "uninstall": gettext_lazy("%(name)s is uninstalled."),
+    "upgrade": gettext_lazy("%(name)s runs its latest version."),
+    "undo": gettext_lazy("Everything is as it was before the switch."),
 }
+# These ask first, and show what will happen.
+QUESTIONS = {"disable": "installs/_disable.html", "uninstall": "installs/_uninstall.html"}
+ACTED_ON = {*ACTS, "configure"}
 
 
 @require_safe
@@ -66,7 +82,25 @@ def catalog(request: MerchantRequest) -> HttpResponse:
 @vary_on_headers("HX-Request")
 @merchant_page
 def detail(request: MerchantRequest, slug: str) -> HttpResponse:
-    return detail_page(request, visible_or_404(request, slug))
+    integration = visible_or_404(request, slug)
+    asked = uuid_or_none(request.GET.get("undo", ""))
+    undo = plan_of(request, integration, asked) if asked else None
+    return detail_page(request, integration, undo=undo)
+
+
+@require_safe
+@vary_on_headers("HX-Request")
+@merchant_page
+def effect(request: MerchantRequest, slug: str) -> HttpResponse:
+    """What installing would bring, for the place chosen at the moment."""
+    integration = visible_or_404(request, slug)
+    text = request.GET.get("location", "")
+    place = uuid_or_none(text)
+    state = state_of(request.actor.merchant_id)
+    if text and place not in state.locations:
+        raise Http404
+    context = {"outcome": outcome.installing(state, integration, place)}
+    return show(request, "installs/_effect.html", integration, context)
 
 
 @vary_on_headers("HX-Request")
@@ -75,22 +109,55 @@ def install(request: MerchantRequest, slug: str) -> HttpResponse:
     if request.method != "POST":
         return redirect("installs:detail", slug=slug)
     integration = visible_or_404(request, slug)
+    place: UUID | None = None
     try:
-        lifecycle.install(
-            request.actor,
-            integration,
-            location_id=location_asked(request),
-            config=given(config_form.read(integration, request.POST)),
-        )
+        config = config_asked(request, integration)
+        # Who has no script has not seen yet what the chosen place would bring.
+        is_shown = is_partial(request) or request.POST.get("way") == "only_at"
+        for place in places_asked(request):
+            if not is_shown:
+                plan_id = planned(request.actor, integration, place, config)
+                return redirect("installs:plan", slug=slug, plan_id=plan_id)
+            lifecycle.install(request.actor, integration, location_id=place, config=config)
     except ApiError as error:
-        return detail_page(request, integration, Refusal(error, posted=request.POST))
+        refusal = Refusal(error, location_id=place, posted=request.POST)
+        return detail_page(request, integration, refusal)
     return done(request, integration, "install")
 
 
 @vary_on_headers("HX-Request")
 @merchant_page
+def plan(request: MerchantRequest, slug: str, plan_id: UUID) -> HttpResponse:
+    """Look at a plan, and carry it out by POST: an install, a switch, or an undo."""
+    integration = visible_or_404(request, slug)
+    asked = plan_of(request, integration, plan_id)
+    if asked is None:
+        raise Http404
+    is_undo = asked.kind == InstallPlan.Kind.UNDO
+    try:
+        if request.method == "POST":
+            swapped = lifecycle.swap(request.actor, asked.pk)
+        elif is_undo:
+            return redirect(undo_url(integration, asked))
+        else:
+            return plan_page(request, asked)
+    except ApiError as error:
+        refusal = Refusal(error, verb="undo" if is_undo else "plan")
+        return detail_page(request, integration, refusal)
+    if is_undo:
+        return done(request, integration, "undo")
+    if not asked.instead_of:
+        return done(request, integration, "install")
+    if not is_partial(request):
+        return redirect(undo_url(integration, swapped.undo))
+    response = detail_page(request, integration, undo=swapped.undo)
+    return trigger_client_event(response, "posz:changed")
+
+
+@vary_on_headers("HX-Request")
+@merchant_page
 def act(request: MerchantRequest, slug: str, install_id: UUID, verb: str) -> HttpResponse:
-    if verb not in DONE or verb == "install":
+    if verb not in ACTED_ON:
         raise Http404
     row = (
         Install.objects.for_merchant(request.actor.merchant_id)
@@ -100,19 +167,18 @@ def act(request: MerchantRequest, slug: str, install_id: UUID, verb: str) -> Htt
     )
     if row is None:
         raise Http404
-    if request.method != "POST" and verb != "uninstall":
+    if request.method != "POST" and verb not in QUESTIONS:
         return redirect("installs:detail", slug=slug)
     try:
         if request.method != "POST":
-            request.actor.require(Verb.UNINSTALL, row.location_id)
-            return show(request, "installs/_uninstall.html", row.integration, {"install": row})
+            return question(request, row, verb)
         if verb == "configure":
             config = config_form.read(row.integration, request.POST)
             lifecycle.configure(request.actor, row.pk, config)
         else:
             ACTS[verb](request.actor, row.pk)
     except ApiError as error:
-        refusal = Refusal(error, install_id=row.pk, posted=request.POST)
+        refusal = Refusal(error, verb=verb, install_id=row.pk, posted=request.POST)
         return detail_page(request, row.integration, refusal)
     return done(request, row.integration, verb)
 
@@ -166,16 +232,57 @@ def visible_or_404(request: MerchantRequest, slug: str) -> Integration:
     return integration
 
 
-def location_asked(request: MerchantRequest) -> UUID | None:
-    text = request.POST.get("location", "")
+def uuid_or_none(text: str) -> UUID | None:
     try:
-        return UUID(text) if text else None
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def plan_of(
+    request: MerchantRequest, integration: Integration, plan_id: UUID
+) -> InstallPlan | None:
+    plans_here = InstallPlan.objects.filter(merchant_id=request.actor.merchant_id)
+    return plans_here.filter(pk=plan_id, integration=integration).first()
+
+
+def undo_url(integration: Integration, undo: InstallPlan) -> str:
+    return f"{reverse('installs:detail', args=[integration.slug])}?undo={undo.pk}"
+
+
+def places_asked(request: MerchantRequest) -> list[UUID | None]:
+    try:
+        return [UUID(text) if text else None for text in request.POST.getlist("location") or [""]]
     except ValueError:
         raise ApiError("not_found", _("This merchant has no such outlet.")) from None
 
 
-def given(config: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if value is not None}
+def config_asked(request: MerchantRequest, integration: Integration) -> dict[str, Any]:
+    """What the form says, or what it said when the plan was made that it names."""
+    plan_id = uuid_or_none(request.POST.get("plan", ""))
+    if plan_id is not None:
+        kept = plans.find_plan(request.actor.merchant_id, plan_id)
+        if kept.integration_id != integration.pk:
+            raise ApiError("not_found")
+        config: dict[str, Any] = kept.payload.get("config", {})
+        return config
+    read = config_form.read(integration, request.POST)
+    return {name: value for name, value in read.items() if value is not None}
+
+
+def planned(
+    actor: Actor, integration: Integration, place: UUID | None, config: dict[str, Any]
+) -> str:
+    """A plan to install, refused for whatever the install itself would be refused for."""
+    actor.require(Verb.INSTALL, place)
+    cleaned = lifecycle.clean_config(lifecycle.installable(integration), config)
+    answer = preview.what_would_happen(
+        actor, "install", integration=integration, location_id=place, config=cleaned
+    )
+    if answer["conflicts"]:
+        extra = {name: answer[name] for name in ("conflicts", "ways_out", "plan")}
+        raise ApiError("capability_conflict", **extra)
+    return str(answer["plan"])
 
 
 def done(request: MerchantRequest, integration: Integration, verb: str) -> HttpResponse:
@@ -194,37 +301,84 @@ def done(request: MerchantRequest, integration: Integration, verb: str) -> HttpR
     return redirect("installs:catalog")
 
 
+def question(request: MerchantRequest, row: Install, verb: str) -> HttpResponse:
+    request.actor.require(Verb(verb), row.location_id)
+    state = state_of(request.actor.merchant_id)
+    found = (
+        outcome.removing(state, row)
+        if verb == "uninstall"
+        else outcome.switching(state, row, is_enabled=False)
+    )
+    return show(request, QUESTIONS[verb], row.integration, {"install": row, "outcome": found})
+
+
+def plan_page(request: MerchantRequest, asked: InstallPlan) -> HttpResponse:
+    """What an open plan to install would bring, with the button to carry it out."""
+    state = state_of(request.actor.merchant_id)
+    if plans.find_plan(state.merchant_id, asked.pk).fingerprint != state.fingerprint():
+        raise ApiError("plan_stale")
+    context = {
+        "plan": asked,
+        "outcome": outcome.carrying_out(state, asked),
+        "location": state.locations[asked.location_id] if asked.location_id else None,
+        "departing": [state.name_of(slug) for slug in asked.instead_of],
+    }
+    return show(request, "installs/_plan.html", asked.integration, context)
+
+
 def detail_page(
-    request: MerchantRequest, integration: Integration, refusal: Refusal | None = None
+    request: MerchantRequest,
+    integration: Integration,
+    refusal: Refusal | None = None,
+    undo: InstallPlan | None = None,
 ) -> HttpResponse:
     merchant, actor = request.membership.merchant, request.actor
-    installs = list(
-        Install.objects.for_merchant(merchant.pk)
-        .filter(integration=integration)
-        .with_names()
-        .in_order()
-    )
+    state = state_of(merchant.pk)
+    installs = own_installs(state, integration)
+    wide = next((install for install in installs if install.location_id is None), None)
     entries = AuditEntry.objects.for_merchant(merchant.pk).filter(integration_slug=integration.slug)
-    scopes = scopes_for(actor, integration, installs, list(merchant.locations.all()), refusal)
+    scopes = scopes_for(actor, integration, installs, state.locations.values(), refusal)
+    chosen = next((item for item in scopes if item.is_chosen), None)
     at_form = refusal if refusal and refusal.install_id is None else None
     context = {
         "row": listing.Row(integration, tuple(installs)),
-        "blocks": [block_for(actor, integration, install, refusal) for install in installs],
+        "blocks": [block_for(actor, state, install, refusal, wide) for install in installs],
         "scopes": scopes,
         "is_open": any(item.is_allowed and not item.is_taken for item in scopes),
-        "has_all": any(install.location_id is None for install in installs),
+        "has_all": wide is not None,
         "may_install": Verb.INSTALL in ALLOWED[actor.role],
+        "outcome": outcome.installing(state, integration, chosen.location_id) if chosen else None,
         "inputs": config_form.inputs(
             integration,
             posted=at_form.posted if at_form else None,
             errors=at_form.fields if at_form else None,
         ),
-        "refusal": at_form,
-        "obstacles": obstacles_of(at_form),
+        "undo": outcome.undo_of(actor, state, undo) if undo else None,
         "lines": history.lines(merchant, entries.latest_first()[:RECENT]),
+        **refused(merchant, actor, state, integration, at_form),
     }
     status = refusal.error.status if refusal else 200
     return show(request, "installs/_detail.html", integration, context, status)
+
+
+def refused(
+    merchant: Merchant,
+    actor: Actor,
+    state: State,
+    integration: Integration,
+    refusal: Refusal | None,
+) -> dict[str, Any]:
+    """What a page needs to say why something did not happen, and how to go on."""
+    if refusal is None:
+        return {}
+    ways = outcome.ways_of(actor, state, integration, refusal.location_id, refusal.error)
+    return {
+        "refusal": refusal,
+        "obstacles": outcome.obstacles_of(refusal.error),
+        "ways": ways,
+        "plan_id": refusal.error.extra.get("plan"),
+        "owners": [] if all(way.is_allowed for way in ways) else outcome.owners_of(merchant.pk),
+    }
 
 
 def show(

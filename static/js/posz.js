@@ -56,6 +56,10 @@
         follow(link);
       }
     }
+    if (drawer?.open && isPlain && link?.matches("[data-close]")) {
+      event.preventDefault();
+      drawer.close();
+    }
     if (link?.closest(".languages")) {
       // The search may have moved the address since this link was drawn.
       const url = new URL(location);
