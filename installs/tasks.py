@@ -1,0 +1,9 @@
+from celery import shared_task
+
+from installs import credentials, reminders
+
+
+@shared_task(ignore_result=True)
+def look_after_secrets() -> None:
+    reminders.remind_of_old_secrets()
+    credentials.forget_ended()
