@@ -271,8 +271,9 @@ def run(command, env):
         WORKER,
         [sys.executable, "manage.py", "migrate"],
         [sys.executable, "manage.py", "rotate_secret", "spliteasy", "inbound"],
+        [sys.executable, "manage.py", "run_stack"],
     ],
-    ids=["web", "worker", "migrate", "rotate_secret"],
+    ids=["web", "worker", "migrate", "rotate_secret", "run_stack"],
 )
 def test_process_with_a_wrong_key_does_not_start(prepared, command):
     done = run(command, prepared | {"FIELD_ENCRYPTION_KEY": Fernet.generate_key().decode()})
