@@ -4,7 +4,6 @@ Staff sign in where everybody does, so that rate limits and second factors hold 
 change through `lifecycle` alone; secrets are shown as state and age, never as values.
 """
 
-from datetime import datetime, timedelta
 from typing import Any
 
 from allauth.account.decorators import secure_admin_login
@@ -26,6 +25,7 @@ from catalog.admin import IntegrationAdmin, KeptWhileUsedAdmin, ReadOnlyAdmin, p
 from catalog.envelope import ApiError
 from installs import lifecycle
 from installs.access import Actor
+from installs.admin_secrets import age_of_secret, end_of_secret
 from installs.fields import DecryptError
 from installs.models import (
     ApiToken,
@@ -35,12 +35,10 @@ from installs.models import (
     Location,
     Membership,
     Merchant,
+    Purpose,
     Role,
-    SecretState,
     User,
 )
-
-STALE_SECRET = timedelta(days=90)
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 admin.site.unregister(Authenticator)
@@ -65,7 +63,9 @@ class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
 
 class SecretInline(ReadOnlyInline):
     model = IntegrationSecret
-    fields = ["purpose", "state", "activated_at", "expires_at", "age"]
+    template = "admin/installs/secrets_inline.html"
+    purposes = Purpose.choices
+    fields = ["purpose", "state", "age", "end", "late_uses", "late_used_at"]
     verbose_name_plural = gettext_lazy("secrets (their values are never shown)")
     ordering = ["purpose", "state"]
 
@@ -78,15 +78,9 @@ class SecretInline(ReadOnlyInline):
     def age(self, row: IntegrationSecret) -> str:
         return age_of_secret(row, timezone.now())
 
-
-def age_of_secret(row: IntegrationSecret, now: datetime) -> str:
-    if row.activated_at is None:
-        return _("not in use yet")
-    days = (now - row.activated_at).days
-    age = ngettext("rotated %(days)d day ago", "rotated %(days)d days ago", days) % {"days": days}
-    if row.state == SecretState.CURRENT and now - row.activated_at > STALE_SECRET:
-        return _("⚠ %(age)s: rotate it, it is older than 90 days") % {"age": age}
-    return age
+    @admin.display(description=gettext_lazy("accepted until"))
+    def end(self, row: IntegrationSecret) -> str:
+        return end_of_secret(row)
 
 
 # The catalog knows nothing of secrets, so their panel is added from here.

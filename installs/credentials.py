@@ -1,15 +1,55 @@
-"""Keys of integrations: which are valid now, decided by the database's clock at each use."""
+"""The one door to the secrets of integrations: which are valid now, and how they are rotated.
+
+The database's clock decides at each use, so that every process agrees on the moment at which a
+secret ends; nothing is remembered between two questions. Every verb locks the integration's row and
+is one transaction: two people who cut over at once are served one after the other, and the second
+one finds nothing to cut over to. Refusals are `ApiError`; the audit log says who did what to which
+secret, never its value.
+"""
 
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import BooleanField, DateTimeField, ExpressionWrapper, F
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
+from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs.models import IntegrationSecret, Purpose, SecretState
+from installs import audit
+from installs.models import ACCEPTED_NOW, IntegrationSecret, Purpose, SecretState
 
 KEY_BYTES = 32
+# For how long after its end the use of a secret is still noticed.
+KEPT_AFTER_END = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSecret:
+    """A key that was given to a partner. Only those that are accepted open a door."""
+
+    id: UUID
+    key: bytes
+    is_accepted: bool
+
+
+def known_secrets(slug: str, purpose: str) -> list[KnownSecret]:
+    """The current key, then the previous one, whether or not that has ended."""
+    rows: Any = IntegrationSecret.objects.filter(
+        integration__slug=slug,
+        purpose=purpose,
+        state__in=[SecretState.CURRENT, SecretState.PREVIOUS],
+    ).annotate(is_accepted=ExpressionWrapper(ACCEPTED_NOW, output_field=BooleanField()))
+    return [
+        KnownSecret(row.pk, bytes.fromhex(row.value), row.is_accepted)
+        for row in sorted(rows, key=lambda row: str(row.state))
+    ]
 
 
 def active_secrets(slug: str, purpose: str) -> list[bytes]:
@@ -17,12 +57,7 @@ def active_secrets(slug: str, purpose: str) -> list[bytes]:
 
     The next one is not valid yet; the previous one is until its `expires_at`.
     """
-    rows = IntegrationSecret.objects.filter(
-        Q(state=SecretState.CURRENT) | Q(state=SecretState.PREVIOUS, expires_at__gt=Now()),
-        integration__slug=slug,
-        purpose=purpose,
-    )
-    return [bytes.fromhex(row.value) for row in sorted(rows, key=lambda row: str(row.state))]
+    return [item.key for item in known_secrets(slug, purpose) if item.is_accepted]
 
 
 def current_keys(slugs: Iterable[str]) -> dict[str, dict[str, bytes]]:
@@ -41,8 +76,114 @@ def ensure_secrets(integration: Integration) -> dict[str, str]:
     return {purpose: _current(integration, purpose).value for purpose in Purpose.values}
 
 
+def stage(integration: Integration, purpose: str, actor: str) -> str:
+    """Make the next secret, in place of one that was staged before; return it as hex.
+
+    That is the only moment at which it can be read. It is not valid before the cut-over.
+    """
+    with transaction.atomic():
+        _lock(integration)
+        return _stage(integration, purpose, actor)
+
+
+def cut_over(integration: Integration, purpose: str, actor: str) -> IntegrationSecret:
+    """Make the next secret current; the one before is accepted for the integration's overlap.
+
+    The one before that, if it was still accepted, ends at once. Refused with `not_found` where
+    nothing is staged.
+    """
+    with transaction.atomic():
+        overlap = _lock(integration)
+        return _cut_over(integration, purpose, actor, overlap)
+
+
+def rotate(integration: Integration, purpose: str, actor: str) -> str:
+    """Stage and cut over at once; return the new current secret as hex, this once."""
+    with transaction.atomic():
+        overlap = _lock(integration)
+        value = _stage(integration, purpose, actor)
+        _cut_over(integration, purpose, actor, overlap)
+    return value
+
+
+def revoke_previous(integration: Integration, purpose: str, actor: str) -> IntegrationSecret:
+    """End the previous secret now, for every process.
+
+    Refused with `not_found` where no previous secret is accepted any more.
+    """
+    with transaction.atomic():
+        _lock(integration)
+        rows = IntegrationSecret.objects.of(integration, purpose)
+        row = rows.filter(ACCEPTED_NOW, state=SecretState.PREVIOUS).first()
+        if row is None:
+            raise ApiError("not_found", _("No previous secret is accepted any more."))
+        rows.filter(pk=row.pk).update(expires_at=Now())
+        _record("secret.revoked", row, actor)
+        return rows.get(pk=row.pk)
+
+
+def count_late_use(secret_ids: Iterable[UUID]) -> None:
+    """Somebody still signs with a secret that has ended."""
+    IntegrationSecret.objects.filter(pk__in=list(secret_ids)).update(
+        late_uses=F("late_uses") + 1, late_used_at=Now()
+    )
+
+
+def forget_ended() -> int:
+    """Erase previous secrets that ended 30 days ago; return how many."""
+    ended = IntegrationSecret.objects.filter(
+        state=SecretState.PREVIOUS, expires_at__lt=_from_now(-KEPT_AFTER_END)
+    )
+    return ended.delete()[0]
+
+
+def _lock(integration: Integration) -> timedelta:
+    """Wait for whoever is changing the secrets of this integration; return its overlap."""
+    # Rows that refer to the integration may still be written meanwhile.
+    row = Integration.objects.select_for_update(no_key=True).get(pk=integration.pk)
+    return timedelta(seconds=row.previous_secret_seconds)
+
+
+def _stage(integration: Integration, purpose: str, actor: str) -> str:
+    value = secrets.token_hex(KEY_BYTES)
+    rows = IntegrationSecret.objects.of(integration, purpose)
+    rows.filter(state=SecretState.NEXT).delete()
+    row = rows.create(integration=integration, purpose=purpose, state=SecretState.NEXT, value=value)
+    _record("secret.staged", row, actor)
+    return value
+
+
+def _cut_over(
+    integration: Integration, purpose: str, actor: str, overlap: timedelta
+) -> IntegrationSecret:
+    rows = IntegrationSecret.objects.of(integration, purpose)
+    row = rows.filter(state=SecretState.NEXT).first()
+    if row is None:
+        raise ApiError("not_found", _("No next secret is staged: somebody may have cut over."))
+    rows.filter(state=SecretState.PREVIOUS).delete()
+    rows.filter(state=SecretState.CURRENT).update(
+        state=SecretState.PREVIOUS, expires_at=_from_now(overlap)
+    )
+    rows.filter(pk=row.pk).update(state=SecretState.CURRENT, activated_at=Now())
+    _record("secret.cut_over", row, actor, overlap_seconds=int(overlap.total_seconds()))
+    return rows.get(pk=row.pk)
+
+
+def _from_now(span: timedelta) -> Combinable:
+    return ExpressionWrapper(Now() + span, output_field=DateTimeField())
+
+
+def _record(action: str, row: IntegrationSecret, actor: str, **data: int) -> None:
+    audit.record(
+        action,
+        actor=actor,
+        integration_slug=row.integration.slug,
+        data={"purpose": row.purpose, "secret": str(row.pk), **data},
+    )
+
+
 def _current(integration: Integration, purpose: str) -> IntegrationSecret:
-    row, _ = IntegrationSecret.objects.get_or_create(
+    row, _created = IntegrationSecret.objects.get_or_create(
         integration=integration,
         purpose=purpose,
         state=SecretState.CURRENT,

@@ -45,12 +45,18 @@ def rewrap(sealed: Sealed) -> Sealed | None:
 
     Write it with `update()` while the row is locked, or a change made meanwhile is lost.
     """
+    token = rewrap_token(sealed.token)
+    return None if token is None else Sealed(token)
+
+
+def rewrap_token(token: str) -> str | None:
+    """As `rewrap`, for a token that another library stores."""
     keys = _keys()
     with suppress(InvalidToken, ValueError):
-        _crypter(keys[:1]).decrypt(sealed.token)
+        _crypter(keys[:1]).decrypt(token)
         return None
     try:
-        return Sealed(_crypter(keys).rotate(sealed.token).decode())
+        return _crypter(keys).rotate(token).decode()
     except (InvalidToken, ValueError):
         raise DecryptError("No configured key opens this value.") from None
 

@@ -2,7 +2,7 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -391,8 +392,31 @@ class SecretState(models.TextChoices):
     PREVIOUS = "previous", _("Previous")
 
 
+ROTATE_AFTER = timedelta(days=90)
+# By the database's clock, which is the same for every process.
+ACCEPTED_NOW = Q(state=SecretState.CURRENT) | Q(state=SecretState.PREVIOUS, expires_at__gt=Now())
+
+
+class SecretQuerySet(models.QuerySet["IntegrationSecret"]):
+    def of(self, integration: Integration, purpose: str) -> "SecretQuerySet":
+        return self.filter(integration=integration, purpose=purpose)
+
+    def used_late(self) -> "SecretQuerySet":
+        return self.filter(late_uses__gt=0).order_by("-late_used_at", "id")
+
+    def old(self, at: datetime) -> "SecretQuerySet":
+        """In use for longer than 90 days, the oldest first."""
+        return self.filter(state=SecretState.CURRENT, activated_at__lt=at - ROTATE_AFTER).order_by(
+            "activated_at", "id"
+        )
+
+
 class IntegrationSecret(models.Model):
-    """One 32-byte key of an integration, kept as hex inside the encrypted value."""
+    """One 32-byte key of an integration, kept as hex inside the encrypted value.
+
+    A previous one stays for a while after its end, so that its use can be noticed. `reminders`
+    counts the quarters of its life of which staff have been told.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     integration = models.ForeignKey(Integration, models.CASCADE, related_name="secrets")
@@ -402,9 +426,16 @@ class IntegrationSecret(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     activated_at = models.DateTimeField(_("in use since"), null=True)
     expires_at = models.DateTimeField(_("accepted until"), null=True)
+    late_uses = models.PositiveIntegerField(_("uses after its end"), default=0, editable=False)
+    late_used_at = models.DateTimeField(_("last use after its end"), null=True, editable=False)
+    reminders = models.PositiveSmallIntegerField(default=0, editable=False)
+
+    objects = SecretQuerySet.as_manager()
 
     class Meta:
         db_table = "integration_secret"
+        verbose_name = _("secret")
+        verbose_name_plural = _("secrets")
         constraints = [
             models.UniqueConstraint(
                 fields=["integration", "purpose", "state"], name="one_secret_per_state"
@@ -413,6 +444,23 @@ class IntegrationSecret(models.Model):
 
     def __str__(self) -> str:
         return f"{self.integration} {self.purpose} {self.state}"
+
+    def quarters(self, at: datetime) -> int:
+        """How many times 90 days it has been in use."""
+        return (at - self.activated_at) // ROTATE_AFTER if self.activated_at else 0
+
+
+class EncryptionCanary(models.Model):
+    """One row whose value opens if the keys of this process are those of this database."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    value: Any = EncryptedJSONField()
+
+    class Meta:
+        db_table = "encryption_canary"
+
+    def __str__(self) -> str:
+        return "canary"
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):

@@ -1,8 +1,14 @@
 from celery import shared_task
 
-from installs import plans
+from installs import credentials, plans, reminders
 
 
 @shared_task(ignore_result=True)
 def close_expired_plans() -> None:
     plans.close_expired()
+
+
+@shared_task(ignore_result=True)
+def look_after_secrets() -> None:
+    reminders.remind_of_old_secrets()
+    credentials.forget_ended()

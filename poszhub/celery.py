@@ -1,8 +1,24 @@
 import os
+from typing import Any
 
+import django
 from celery import Celery
+from celery.signals import worker_init
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "poszhub.settings")
 app = Celery("poszhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def require_right_keys(**_kwargs: Any) -> None:
+    django.setup()
+    from installs.encryption import require_right_keys
+
+    try:
+        require_right_keys()
+    except ImproperlyConfigured as error:
+        # Celery logs what a handler raises and goes on, unless it asks to leave.
+        raise SystemExit(str(error)) from None

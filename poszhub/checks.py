@@ -1,10 +1,14 @@
 """What must be right before a machine serves merchants; `manage.py check --deploy` says it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+
+from installs.encryption import require_right_keys
 
 
 @register(deploy=True)
@@ -44,3 +48,17 @@ def queue_is_shared(**_kwargs: Any) -> list[CheckMessage]:
             id="poszhub.W001",
         )
     ]
+
+
+# Only where a database is asked about, as `migrate` and `check --database default` do.
+@register(Tags.database)
+def encryption_keys_open_the_database(
+    databases: Sequence[str] | None = None, **_kwargs: Any
+) -> list[CheckMessage]:
+    if not databases:
+        return []
+    try:
+        require_right_keys()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="poszhub.E003")]
+    return []

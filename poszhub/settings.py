@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dj_database_url
+from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
@@ -150,6 +151,10 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
+    "look-after-secrets": {
+        "task": "installs.tasks.look_after_secrets",
+        "schedule": crontab(hour="1", minute="17"),
+    },
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

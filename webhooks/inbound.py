@@ -26,12 +26,11 @@ from dispatch import answers
 from dispatch.adapters import adapter_for
 from dispatch.contracts import InboundAdapter, PartnerEvent
 from dispatch.models import Answer
-from dispatch.signing import is_signed
 from installs import audit, scope
-from installs.credentials import active_secrets
 from installs.ladder import next_attempt_at
 from installs.models import Install, Location, Merchant
 from webhooks.models import InboundEvent, InboundStatus
+from webhooks.signed import require_signed
 
 logger = logging.getLogger(__name__)
 
@@ -71,8 +70,7 @@ def receive(slug: str, body: bytes, signature: str | None) -> Receipt:
     integration = Integration.objects.filter(slug=slug).first()
     if integration is None:
         raise ApiError("not_found")
-    if not is_signed(body, signature, active_secrets(slug, "inbound")):
-        raise ApiError("invalid_signature")
+    require_signed(slug, body, signature)
     envelope = read_envelope(json_object(body))
     install = find_install(integration, envelope)
     if not install.is_enabled or not integration.is_running:

@@ -21,10 +21,12 @@ from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connections
 
+from installs.encryption import require_right_keys
 from poszhub.celery import app
 
 HOST = "127.0.0.1"
@@ -110,8 +112,11 @@ def prepare_database() -> dict[str, Any]:
     settings.VAR_DIR.mkdir(parents=True, exist_ok=True)
     try:
         call_command("migrate", interactive=False, verbosity=0)
+        require_right_keys()
     except OperationalError as error:
         raise CommandError(f"The database does not answer: {error}") from error
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
     printed = io.StringIO()
     call_command("seed_demo", "--json", stdout=printed)
     connections.close_all()
