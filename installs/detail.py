@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from catalog.capabilities import CAPABILITIES
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs import config_form, history
+from installs import config_form, history, verification
 from installs.access import Actor, Verb
 from installs.models import Install, Location
 
@@ -64,6 +64,8 @@ class Block:
     may: dict[str, bool]
     problem: str
     is_ours: bool
+    is_yours: bool
+    has_test: bool
     inputs: list[config_form.Input]
     refusal: Refusal | None = None
 
@@ -79,6 +81,8 @@ def block_for(
         may={verb.value: actor.may(verb, install.location_id) for verb in Verb},
         problem=history.problem_text(install.connection_problem),
         is_ours=install.connection_problem in history.OURS,
+        is_yours=install.connection_problem in history.YOURS,
+        has_test=verification.has_test(integration),
         inputs=config_form.inputs(
             integration,
             install,

@@ -13,12 +13,14 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
+from catalog.capabilities import has_adapter
 from catalog.envelope import ApiError
 from catalog.models import Integration
+from catalog.verification import Outcome, Verdict
 from installs import config_form, connection, history, lifecycle, listing
 from installs.access import ALLOWED, Actor, Verb
 from installs.detail import Refusal, block_for, obstacles_of, scopes_for
-from installs.models import AuditEntry, Install
+from installs.models import AuditEntry, Connection, Install
 from installs.tenancy import MerchantRequest, choose_merchant, merchant_page
 
 RECENT = 8
@@ -37,6 +39,7 @@ DONE: dict[str, Promise] = {
     "enable": gettext_lazy("%(name)s is enabled."),
     "disable": gettext_lazy("%(name)s is disabled."),
     "retry": gettext_lazy("Posz is connecting %(name)s again."),
+    "test": gettext_lazy("%(name)s is tested."),
     "uninstall": gettext_lazy("%(name)s is uninstalled."),
 }
 
@@ -76,15 +79,15 @@ def install(request: MerchantRequest, slug: str) -> HttpResponse:
         return redirect("installs:detail", slug=slug)
     integration = visible_or_404(request, slug)
     try:
-        lifecycle.install(
+        row = lifecycle.install(
             request.actor,
             integration,
             location_id=location_asked(request),
-            config=given(config_form.read(integration, request.POST)),
+            config=given(config_form.read(integration, request.POST, place_asked(request))),
         )
     except ApiError as error:
         return detail_page(request, integration, Refusal(error, posted=request.POST))
-    return done(request, integration, "install")
+    return done(request, integration, "install", problem_of(row))
 
 
 @vary_on_headers("HX-Request")
@@ -102,19 +105,22 @@ def act(request: MerchantRequest, slug: str, install_id: UUID, verb: str) -> Htt
         raise Http404
     if request.method != "POST" and verb != "uninstall":
         return redirect("installs:detail", slug=slug)
+    problem = ""
     try:
         if request.method != "POST":
             request.actor.require(Verb.UNINSTALL, row.location_id)
             return show(request, "installs/_uninstall.html", row.integration, {"install": row})
         if verb == "configure":
-            config = config_form.read(row.integration, request.POST)
-            lifecycle.configure(request.actor, row.pk, config)
+            config = config_form.read(row.integration, request.POST, config_form.place_of(row))
+            problem = problem_of(lifecycle.configure(request.actor, row.pk, config))
+        elif verb == "test":
+            return tested(request, row.integration, connection.test(request.actor, row.pk))
         else:
             ACTS[verb](request.actor, row.pk)
     except ApiError as error:
         refusal = Refusal(error, install_id=row.pk, posted=request.POST)
         return detail_page(request, row.integration, refusal)
-    return done(request, row.integration, verb)
+    return done(request, row.integration, verb, problem)
 
 
 @require_safe
@@ -174,19 +180,48 @@ def location_asked(request: MerchantRequest) -> UUID | None:
         raise ApiError("not_found", _("This merchant has no such outlet.")) from None
 
 
+def place_asked(request: MerchantRequest) -> str:
+    return "location" if request.POST.get("location") else "merchant"
+
+
+def problem_of(row: Install) -> str:
+    """What keeps it from working although it is saved, for the sentence that says it is."""
+    is_known = row.connection == Connection.FAILED and row.connection_problem in list(Outcome)
+    return history.problem_text(row.connection_problem) if is_known else ""
+
+
 def given(config: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in config.items() if value is not None}
 
 
-def done(request: MerchantRequest, integration: Integration, verb: str) -> HttpResponse:
+def done(
+    request: MerchantRequest, integration: Integration, verb: str, problem: str = ""
+) -> HttpResponse:
     text = DONE[verb] % {"name": integration.name}
+    if problem:
+        return answered(request, integration, f"{text} {problem}.", level=messages.WARNING)
+    return answered(request, integration, text)
+
+
+def tested(request: MerchantRequest, integration: Integration, verdict: Verdict) -> HttpResponse:
+    level = messages.SUCCESS if verdict.is_ok else messages.WARNING
+    return answered(request, integration, verdict.message, level=level)
+
+
+def answered(
+    request: MerchantRequest,
+    integration: Integration,
+    text: str,
+    *,
+    level: int = messages.SUCCESS,
+) -> HttpResponse:
     # What is no longer offered has no page any more once it is uninstalled.
     is_visible = listing.visible_to(request.actor.merchant_id).filter(pk=integration.pk).exists()
     if is_visible and is_partial(request):
         response = detail_page(request, integration)
         trigger_client_event(response, "posz:toast", {"text": text})
         return trigger_client_event(response, "posz:changed")
-    messages.success(request, text)
+    messages.add_message(request, level, text)
     if is_partial(request):
         return HttpResponseClientRedirect(reverse("installs:catalog"))
     if is_visible:
@@ -222,9 +257,16 @@ def detail_page(
         "refusal": at_form,
         "obstacles": obstacles_of(at_form),
         "lines": history.lines(merchant, entries.latest_first()[:RECENT]),
+        "later": without_adapter(integration),
     }
     status = refusal.error.status if refusal else 200
     return show(request, "installs/_detail.html", integration, context, status)
+
+
+def without_adapter(integration: Integration) -> set[str]:
+    """What it declares and no code speaks yet."""
+    versions = integration.capabilities.items()
+    return {name for name, version in versions if not has_adapter(integration.slug, name, version)}
 
 
 def show(
