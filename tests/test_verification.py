@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connections
 from django.test import Client
 from django.utils.translation import override
 
@@ -420,9 +421,7 @@ def test_nothing_is_locked_while_the_partner_is_asked(merchant, integration, par
 
 
 def close_after(reply: Reply) -> Reply:
-    from django.db import connection as database
-
-    database.close()
+    connections["default"].close()
     return reply
 
 
