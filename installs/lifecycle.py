@@ -103,13 +103,18 @@ def configure(actor: Actor, install_id: UUID, config: dict[str, Any]) -> Install
     while True:
         with transaction.atomic():
             row = locked_install(actor, install_id, Verb.CONFIGURE)
-            merged = {
-                key: value for key, value in {**row.config, **config}.items() if value is not None
-            }
+            merged = {**known_settings(row), **config}
+            merged = {key: value for key, value in merged.items() if value is not None}
             cleaned = clean_config(row.integration, merged, row.location_id, config)
             if cleaned == tested or not verification.has_test(row.integration):
                 return _configured(actor, row, cleaned, verdict, sorted(config))
         tested, verdict = cleaned, verification.check(row.integration, cleaned)
+
+
+def known_settings(row: Install) -> dict[str, Any]:
+    """What is stored, without what the schema has lost since: nobody could correct that."""
+    known = row.integration.config_schema.get("properties", {})
+    return {name: value for name, value in row.config.items() if name in known}
 
 
 def _configured(

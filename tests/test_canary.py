@@ -203,6 +203,8 @@ def world(settings, talkative) -> World:
     install = lifecycle.install(
         owner_of(merchant), partner, config={"api_key": planted["install secret"]}
     )
+    lifecycle.configure(owner_of(merchant), install.pk, {"greeting": "Hai"})
+    install.refresh_from_db()
     install.config = {**install.config, "left_over": planted["left-over secret"]}
     install.save(update_fields=["config"])
     planted |= plant_keys(partner) | plant_factors(owner)
@@ -270,6 +272,7 @@ def drawer(world: World) -> str:
             world.client.get(url),
             world.client.get(url, headers=partial),
             world.client.post(configure, refused),
+            world.client.post(f"{url}/install", {"location": str(world.location.pk), **refused}),
             world.client.post(configure, refused, headers=partial),
             world.client.post(f"{url}/installs/{world.install.pk}/test", headers=partial),
         ]

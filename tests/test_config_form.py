@@ -148,6 +148,16 @@ def test_misplaced_setting_that_a_row_already_has_can_be_kept_and_removed(mercha
     assert (kept, "table_code" in everywhere.config) == ("old", False)
 
 
+def test_setting_that_the_schema_lost_stops_nobody_from_saving(merchant, everywhere):
+    everywhere.config = {**everywhere.config, "of_old": "x"}
+    everywhere.save(update_fields=["config"])
+
+    lifecycle.configure(owner_of(merchant), everywhere.pk, {"guests": 5})
+
+    everywhere.refresh_from_db()
+    assert "of_old" not in everywhere.config
+
+
 def test_default_is_given_only_where_it_belongs():
     schema = {
         "type": "object",
