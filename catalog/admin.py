@@ -184,6 +184,8 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
                     "capabilities",
                     "auth_shape",
                     "oauth_settings",
+                    "request_auth",
+                    "verification_request",
                     "previous_secret_seconds",
                 ],
             },

@@ -133,6 +133,13 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Integration
         fields = "__all__"  # noqa: DJ007 - the admin's fieldsets choose
         field_classes = dict.fromkeys(
-            ("config_schema", "inbound_events", "inbound_verification", "oauth_settings"),
+            (
+                "config_schema",
+                "inbound_events",
+                "inbound_verification",
+                "oauth_settings",
+                "request_auth",
+                "verification_request",
+            ),
             DocumentField,
         )

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from catalog.addresses import check_url
 from catalog.capabilities import CAPABILITIES, Capability, Mode, has_adapter
 from catalog.schema import check_schema
+from catalog.verification import check_request_auth, check_verification_request
 
 SLUG_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*\Z"
 EVENT_TYPE_PATTERN = r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z"
@@ -177,6 +178,24 @@ class Integration(models.Model):
         help_text=_('Event type to capability: {"bill.settled": "payment_webhook_inbound"}.'),
     )
     oauth_settings = models.JSONField(_("OAuth settings"), default=dict, blank=True)
+    request_auth = models.JSONField(
+        _("request authentication"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            'Which setting authenticates a call: {"scheme": "bearer", "field": "api_key"}. '
+            "{} means the signature of Posz alone."
+        ),
+    )
+    verification_request = models.JSONField(
+        _("verification request"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            "The request that tells whether a merchant’s key is right. Settings are written as "
+            "{config.api_key}. {} means no test."
+        ),
+    )
     previous_secret_seconds = models.PositiveIntegerField(
         _("overlap at rotation (seconds)"),
         default=300,
@@ -263,6 +282,8 @@ class Integration(models.Model):
             ("inbound_events", self._check_inbound_events),
             ("inbound_verification", self._check_inbound_verification),
             ("oauth_settings", self._check_oauth_settings),
+            ("request_auth", self._check_request_auth),
+            ("verification_request", self._check_verification_request),
             ("slug", self._check_slug_is_kept),
             *((name, self._url_check(name)) for name in URL_FIELDS),
         ):
@@ -332,6 +353,20 @@ class Integration(models.Model):
         for key in ("authorize_url", "token_url", "revoke_url"):
             if self.oauth_settings.get(key):
                 check_url(str(self.oauth_settings[key]))
+
+    def _check_request_auth(self) -> None:
+        self._refuse_without_merchant_key(self.request_auth)
+        check_request_auth(self.request_auth, self.config_schema)
+
+    def _check_verification_request(self) -> None:
+        self._refuse_without_merchant_key(self.verification_request)
+        check_verification_request(self.verification_request, self.config_schema, self.api_base_url)
+
+    def _refuse_without_merchant_key(self, document: Any) -> None:
+        if document != {} and self.auth_shape != AuthShape.MERCHANT_KEY:
+            raise ValidationError(
+                _("Only integrations for which each merchant pastes a key have this.")
+            )
 
     def _check_slug_is_kept(self) -> None:
         before = Integration.objects.filter(pk=self.pk).values_list("slug", flat=True).first()

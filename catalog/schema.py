@@ -39,6 +39,11 @@ NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 TOP_KEYWORDS = frozenset({"type", "properties", "required", "additionalProperties"})
 FORMATS = ("email", "uri", "date", "time")
 SCOPES = ("merchant", "location", "any")
+# What a setting of the wrong scope is told, by the scope it has.
+MISPLACED: dict[str, str | Promise] = {
+    "merchant": gettext_lazy("This is set once for all outlets, in the install for all outlets."),
+    "location": gettext_lazy("This is set outlet by outlet, in an install for one outlet."),
+}
 
 
 class ConfigError(Exception):
@@ -154,8 +159,34 @@ def _masked_secret(value: str | None, changed_at: datetime | None) -> dict[str, 
 # Validating a config
 
 
-def validate_config(schema: dict[str, Any], config: Any) -> dict[str, Any]:
-    """The config with defaults, without the fields that its own answers hide; or ConfigError."""
+def fits(scope: str, place: str | None) -> bool:
+    """Whether a setting of this `x-scope` may be set on an install of this place, `merchant` or
+    `location`. None asks for no place in particular."""
+    return place is None or scope in {"any", place}
+
+
+def check_place(schema: dict[str, Any], given: Any, place: str) -> None:
+    """ConfigError where somebody sets what belongs to the other kind of install. Null only
+    removes, which is always allowed."""
+    properties = schema.get("properties", {})
+    scopes = {name: rules.get("x-scope", "any") for name, rules in properties.items()}
+    names = given if isinstance(given, dict) else {}
+    misplaced = {
+        name: [str(MISPLACED[scopes[name]])]
+        for name, value in names.items()
+        if name in scopes and value is not None and not fits(scopes[name], place)
+    }
+    if misplaced:
+        raise ConfigError(misplaced)
+
+
+def validate_config(
+    schema: dict[str, Any], config: Any, place: str | None = None
+) -> dict[str, Any]:
+    """The config with defaults, without the fields that its own answers hide; or ConfigError.
+
+    With a place, settings of the other scope are neither required nor given their default.
+    """
     try:
         config = strict_json.loads(strict_json.dumps(config))
     except (TypeError, ValueError, RecursionError):
@@ -165,7 +196,7 @@ def validate_config(schema: dict[str, Any], config: Any) -> dict[str, Any]:
         raise ConfigError({NON_FIELD_ERRORS: [_("Give the settings as a JSON object.")]})
     properties = schema.get("properties", {})
     problems = {name: [_("This setting is not known.")] for name in config.keys() - properties}
-    cleaned, visible = _visible_values(properties, config)
+    cleaned, visible = _visible_values(properties, config, place)
     required = [name for name in schema.get("required", []) if name in visible]
     for name, message in _value_problems(properties, required, cleaned):
         messages = problems.setdefault(name, [])
@@ -177,7 +208,7 @@ def validate_config(schema: dict[str, Any], config: Any) -> dict[str, Any]:
 
 
 def _visible_values(
-    properties: dict[str, Any], config: dict[str, Any]
+    properties: dict[str, Any], config: dict[str, Any], place: str | None
 ) -> tuple[dict[str, Any], set[str]]:
     """Fields are settled after those they depend on, so that a hidden one hides its followers."""
     values: dict[str, Any] = {}
@@ -187,10 +218,12 @@ def _visible_values(
         conditions = _conditions(rules).items()
         if not all(other in values and values[other] in wanted for other, wanted in conditions):
             continue
-        visible.add(name)
+        is_here = fits(rules.get("x-scope", "any"), place)
+        if is_here:
+            visible.add(name)
         if name in config:
             values[name] = config[name]
-        elif "default" in rules:
+        elif is_here and "default" in rules:
             values[name] = copy(rules["default"])
     return {name: values[name] for name in properties if name in values}, visible
 

@@ -7,6 +7,8 @@ class DispatchConfig(AppConfig):
     verbose_name = _("Dispatch")
 
     def ready(self) -> None:
-        from dispatch import adapters
+        from catalog.verification import announce_verifier
+        from dispatch import adapters, verification
 
         adapters.announce()
+        announce_verifier(verification.verify)

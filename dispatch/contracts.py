@@ -5,6 +5,8 @@ and returns a dataclass or raises one of the errors below. It never stores, retr
 Amounts are integer hundredths of the currency unit.
 """
 
+import re
+import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,6 +21,13 @@ from installs.models import Install, Location, Merchant
 
 QR_PAYLOAD_LENGTH = 300
 LABEL_LENGTH = 32
+MAX_PRETEXT_LINES = 6
+# Columns of a receipt printer's standard font on 58 mm and on 80 mm paper.
+COLUMNS = {58: 32, 80: 48}
+UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+ALIGNMENTS = ("left", "center", "right")
+# The bytes that begin a command of an ESC/POS printer: EOT, ENQ, DLE, DC4, CAN, ESC, FS, GS, RS, US.
+PRINTER_COMMAND = re.compile(r"[\x04\x05\x10\x14\x18\x1b-\x1f]")
 
 
 class AdapterError(Exception):
@@ -102,6 +111,18 @@ class ReceiptQrRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiptPretextRequest:
+    order: Order
+    receipt: Mapping[str, Any]
+
+    @property
+    def columns(self) -> int:
+        """How wide a line may be; the narrow paper where the till does not say."""
+        paper = self.receipt.get("paper_mm")
+        return COLUMNS.get(paper, COLUMNS[58]) if type(paper) is int else COLUMNS[58]
+
+
+@dataclass(frozen=True, slots=True)
 class TableCheckRequest:
     """An open check at a table, whose guests want to pay from their own phones."""
 
@@ -141,6 +162,72 @@ class QrLink:
 
 
 @dataclass(frozen=True, slots=True)
+class TextLine:
+    """One line of plain text on paper, in both languages.
+
+    What starts a command of the printer is refused, for what follows it is no text either; other
+    characters that print nothing are left out.
+    """
+
+    text_en: str
+    text_id: str
+    align: str = "left"
+    is_emphasized: bool = False
+
+    def __post_init__(self) -> None:
+        if self.align not in ALIGNMENTS:
+            raise PermanentError("align is not left, center or right")
+        object.__setattr__(self, "text_en", _plain(self.text_en))
+        object.__setattr__(self, "text_id", _plain(self.text_id))
+
+    @property
+    def columns(self) -> int:
+        return max(_columns(self.text_en), _columns(self.text_id))
+
+    def output(self) -> dict[str, Any]:
+        return {
+            "text": {"en": self.text_en, "id": self.text_id},
+            "align": self.align,
+            "emphasis": self.is_emphasized,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Pretext:
+    """A block of text above the totals of a receipt that has this many columns."""
+
+    lines: tuple[TextLine, ...]
+    columns: int
+    external_ref: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.lines) > MAX_PRETEXT_LINES:
+            raise PermanentError(f"there are more than {MAX_PRETEXT_LINES} lines")
+        if any(line.columns > self.columns for line in self.lines):
+            raise PermanentError(f"a line has more than {self.columns} columns")
+
+    def output(self) -> dict[str, Any]:
+        return {
+            "lines": [line.output() for line in self.lines],
+            "external_ref": self.external_ref,
+        }
+
+
+def _plain(text: str) -> str:
+    if PRINTER_COMMAND.search(text):
+        raise PermanentError("a line holds a command for the printer")
+    kept = (char for char in text if unicodedata.category(char) not in UNPRINTABLE)
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _columns(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "FW")
+        for char in text
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class PartnerEvent:
     """A verified inbound event of a partner."""
 
@@ -171,6 +258,12 @@ class ReceiptQrAdapter(Adapter):
     @abstractmethod
     def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
         """A code for the foot of the receipt of a closed order."""
+
+
+class ReceiptPretextAdapter(Adapter):
+    @abstractmethod
+    def receipt_pretext(self, call: Call, request: ReceiptPretextRequest) -> Pretext:
+        """A few lines of text above the totals of the receipt of a closed order."""
 
 
 class PayAtTableAdapter(Adapter):

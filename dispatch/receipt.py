@@ -15,13 +15,13 @@ from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 
+from dispatch.contracts import COLUMNS
 from installs.models import Location
 
 WHOLE_RUPIAH_CENTS = 100
 # The smallest coin that is in use everywhere; a cash total in between can't be paid.
 SMALLEST_COIN_CENTS = 100_00
-# Columns of the printer's standard font.
-PAPERS = {58: 32, 80: 48}
+PAPERS = COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +278,24 @@ class Code:
     label: str
     payload: str
     svg: str
+
+
+@dataclass(frozen=True, slots=True)
+class PretextLine:
+    text: str
+    align: str
+    is_emphasized: bool
+
+
+def pretext(results: list[dict[str, Any]]) -> list[PretextLine]:
+    """The lines above the totals, in the reader's language."""
+    language = "id" if get_language() == "id" else "en"
+    return [
+        PretextLine(line["text"][language], line["align"], line["emphasis"])
+        for result in results
+        if result["status"] == "ok"
+        for line in result["output"]["lines"]
+    ]
 
 
 def codes(results: list[dict[str, Any]]) -> list[Code]:

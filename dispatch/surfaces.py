@@ -11,6 +11,8 @@ from dispatch.contracts import (
     Call,
     PayAtTableAdapter,
     PermanentError,
+    ReceiptPretextAdapter,
+    ReceiptPretextRequest,
     ReceiptQrAdapter,
     ReceiptQrRequest,
     TableCheckRequest,
@@ -33,17 +35,32 @@ class Surface:
 
 
 def read_receipt(data: Mapping[str, Any], currency: str) -> Question:
-    order = order_of(data, currency)
+    order, receipt = order_of(data, currency), _receipt_of(data)
+    return Question(f"{order.id}:{order.version}", ReceiptQrRequest(order, receipt))
+
+
+def read_pretext(data: Mapping[str, Any], currency: str) -> Question:
+    order, receipt = order_of(data, currency), _receipt_of(data)
+    return Question(f"{order.id}:{order.version}", ReceiptPretextRequest(order, receipt))
+
+
+def _receipt_of(data: Mapping[str, Any]) -> dict[str, Any]:
     receipt = data.get("receipt") or {}
     if not isinstance(receipt, dict):
         raise field_error("data.receipt", _("An object is needed."))
-    return Question(f"{order.id}:{order.version}", ReceiptQrRequest(order, receipt))
+    return receipt
 
 
 def ask_receipt_qr(adapter: Adapter, call: Call, question: Question) -> dict[str, Any]:
     if not isinstance(adapter, ReceiptQrAdapter):
         raise PermanentError(f"{adapter.slug} does not speak receipt_qr")
     return adapter.receipt_qr(call, question.request).output()
+
+
+def ask_receipt_pretext(adapter: Adapter, call: Call, question: Question) -> dict[str, Any]:
+    if not isinstance(adapter, ReceiptPretextAdapter):
+        raise PermanentError(f"{adapter.slug} does not speak receipt_pretext")
+    return adapter.receipt_pretext(call, question.request).output()
 
 
 def read_check(data: Mapping[str, Any], currency: str) -> Question:
@@ -59,5 +76,6 @@ def ask_pay_at_table(adapter: Adapter, call: Call, question: Question) -> dict[s
 
 SURFACES: dict[str, Surface] = {
     "receipt_qr": Surface(read_receipt, ask_receipt_qr),
+    "receipt_pretext": Surface(read_pretext, ask_receipt_pretext),
     "pay_at_table": Surface(read_check, ask_pay_at_table),
 }

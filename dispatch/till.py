@@ -16,6 +16,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import dateformat, timezone
+from django.utils.functional import Promise
 from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_http_methods
 
@@ -49,6 +50,12 @@ REASONS = {
         "It has been failing, so it was not asked. It is tried again in a moment."
     ),
     "unsupported": gettext_lazy("Posz does not speak its version of the receipt code yet."),
+}
+
+PRETEXT_REASONS = {
+    "ok": gettext_lazy("Its text is above the totals."),
+    "kept": gettext_lazy("The same text as before; it was not asked again."),
+    "unsupported": gettext_lazy("Posz does not speak its version of the text block yet."),
 }
 
 
@@ -96,15 +103,21 @@ def _print(request: MerchantRequest) -> HttpResponse:
     signed = request.POST.get("reprint")
     ticket = _same_ticket(request, signed) if signed else _new_ticket(request)
     started = time.monotonic()
-    answer = _ask(request, ticket)
+    above = _ask(request, ticket, "receipt_pretext")["results"]
+    below = _ask(request, ticket, "receipt_qr")["results"]
+    results = [*above, *below]
     printed = {
         "ticket": ticket,
         "columns": receipt.PAPERS[ticket.paper_mm],
         "lines": receipt.line_rows(ticket.order),
         "sums": receipt.sum_rows(ticket.order),
-        "codes": receipt.codes(answer["results"]),
-        "has_failures": any(result["status"] in FAILURES for result in answer["results"]),
-        "outcomes": _outcomes(answer["results"], is_reprint=bool(signed)),
+        "pretext": receipt.pretext(above),
+        "codes": receipt.codes(below),
+        "has_failures": any(result["status"] in FAILURES for result in results),
+        "outcomes": [
+            *_outcomes(above, REASONS | PRETEXT_REASONS, is_reprint=bool(signed)),
+            *_outcomes(below, REASONS, is_reprint=bool(signed)),
+        ],
         "elapsed_ms": round((time.monotonic() - started) * 1000),
         "is_reprint": bool(signed),
     }
@@ -179,7 +192,7 @@ def _same_ticket(request: MerchantRequest, signed: str) -> Ticket:
     return Ticket(outlet, value["paper_mm"], value["order"])
 
 
-def _ask(request: MerchantRequest, ticket: Ticket) -> dict[str, Any]:
+def _ask(request: MerchantRequest, ticket: Ticket, capability: str) -> dict[str, Any]:
     paper = {
         "number": ticket.order["number"],
         "paper_mm": ticket.paper_mm,
@@ -188,7 +201,7 @@ def _ask(request: MerchantRequest, ticket: Ticket) -> dict[str, Any]:
     return router.dispatch(
         request.actor.merchant_id,
         ticket.outlet.pk,
-        "receipt_qr",
+        capability,
         {"order": ticket.order, "receipt": paper},
     )
 
@@ -205,7 +218,9 @@ class Outcome:
     elapsed_ms: int
 
 
-def _outcomes(results: list[dict[str, Any]], *, is_reprint: bool) -> list[Outcome]:
+def _outcomes(
+    results: list[dict[str, Any]], reasons: Mapping[str, Promise], *, is_reprint: bool
+) -> list[Outcome]:
     rows = Integration.objects.filter(slug__in=[result["integration"] for result in results])
     names = {row.slug: row.name for row in rows}
     return [
@@ -213,7 +228,7 @@ def _outcomes(results: list[dict[str, Any]], *, is_reprint: bool) -> list[Outcom
             name=names.get(result["integration"], result["integration"]),
             status_name=str(STATUS_NAMES[result["status"]]),
             tone=TONES[result["status"]],
-            reason=str(REASONS[_reason(result, is_reprint=is_reprint)]),
+            reason=str(reasons[_reason(result, is_reprint=is_reprint)]),
             detail=result["error"]["message"] if result["status"] in {"error", "timeout"} else "",
             elapsed_ms=result["elapsed_ms"],
         )

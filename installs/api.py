@@ -13,7 +13,8 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from catalog.paging import CursorPage
 from catalog.schema import masked
-from installs import lifecycle, preview
+from catalog.verification import Outcome
+from installs import connection, lifecycle, preview
 from installs.access import Actor, Verb
 from installs.models import Install
 from installs.tokens import caller_of
@@ -165,6 +166,20 @@ class InstallDisable(APIView):
         """Switch off and keep the settings."""
         actor, _row = install_for(request, install_id)
         return Response(InstallSerializer(lifecycle.disable(actor, install_id)).data)
+
+
+class TestSerializer(serializers.Serializer[Any]):
+    outcome = serializers.ChoiceField(choices=[item.value for item in Outcome])
+    message = serializers.CharField()
+
+
+@extend_schema(tags=["installs"], request=None, responses=TestSerializer)
+class InstallTest(APIView):
+    def post(self, request: Request, install_id: UUID) -> Response:
+        """Ask the partner whether the saved key is right. Takes up to five seconds."""
+        actor, _row = install_for(request, install_id)
+        verdict = connection.test(actor, install_id)
+        return Response({"outcome": verdict.outcome, "message": verdict.message})
 
 
 class PreviewRequestSerializer(serializers.Serializer[Any]):

@@ -1,6 +1,7 @@
 """The settings of an install as form fields: drawn from the catalog's schema, read back from a POST.
 
-A secret is never sent back to the browser: a field that is left empty keeps the one that is set.
+A secret is never sent back to the browser: a field that is left empty keeps the one that is set, and
+a box of its own removes it.
 """
 
 import json
@@ -12,10 +13,11 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import QueryDict
 
 from catalog.models import Integration
-from catalog.schema import Field, fields, masked
+from catalog.schema import MISPLACED, Field, fields, fits, masked
 from installs.models import Install
 
 PREFIX = "config-"
+REMOVE = "-remove"
 INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
 
 
@@ -36,6 +38,7 @@ class Input:
     options: list[Option]
     errors: list[str]
     secret: Mapping[str, Any]
+    is_place_open: bool
 
     @property
     def kind(self) -> str:
@@ -56,7 +59,21 @@ class Input:
 
     @property
     def is_required(self) -> bool:
-        return self.field.required and not self.secret.get("set") and not self.field.visible_when
+        is_always_here = not self.field.visible_when and not self.place_note
+        return self.field.required and not self.secret.get("set") and is_always_here
+
+    @property
+    def can_remove(self) -> bool:
+        return bool(self.secret.get("set")) and not self.field.required
+
+    @property
+    def remove_name(self) -> str:
+        return f"{self.name}{REMOVE}"
+
+    @property
+    def place_note(self) -> str:
+        """Where it may be set, for a form in which the place is still open."""
+        return str(MISPLACED.get(self.field.scope, "")) if self.is_place_open else ""
 
     @property
     def visible_when(self) -> str:
@@ -75,11 +92,17 @@ def inputs(
     posted: QueryDict | None = None,
     errors: Mapping[str, list[str]] | None = None,
 ) -> list[Input]:
-    """Fields with what was posted, else what is stored, else the defaults."""
+    """Fields with what was posted, else what is stored, else the defaults. Of an install only
+    those that may be set at its place."""
+    place = place_of(install) if install else None
     schema = integration.config_schema
     stored = masked(schema, install.config, install.config_changed_at) if install else {}
     owner = str(install.pk) if install else "new"
-    return [_input(field, owner, stored, posted, errors or {}) for field in fields(schema)]
+    return [
+        _input(field, owner, stored, posted, errors or {})
+        for field in fields(schema)
+        if fits(field.scope, place) or field.name in (errors or {})
+    ]
 
 
 def _input(
@@ -105,7 +128,12 @@ def _input(
         options=[Option(_as_text(item), _as_text(item) in texts) for item in field.choices],
         errors=list(errors.get(field.name, ())),
         secret=stored.get(field.name, {}) if field.secret else {},
+        is_place_open=owner == "new",
     )
+
+
+def place_of(install: Install) -> str:
+    return "location" if install.location_id else "merchant"
 
 
 def form_errors(errors: Mapping[str, list[str]]) -> list[str]:
@@ -113,13 +141,23 @@ def form_errors(errors: Mapping[str, list[str]]) -> list[str]:
     return list(errors.get(NON_FIELD_ERRORS, ()))
 
 
-def read(integration: Integration, posted: QueryDict) -> dict[str, Any]:
-    """The config a person filled in. None stands for a field that was emptied."""
-    config = {field.name: _read_field(field, posted) for field in fields(integration.config_schema)}
-    secrets = {field.name for field in fields(integration.config_schema) if field.secret}
-    return {
-        name: value for name, value in config.items() if value is not None or name not in secrets
-    }
+def read(integration: Integration, posted: QueryDict, place: str) -> dict[str, Any]:
+    """The config a person filled in. None stands for a field that was emptied, or a secret that is
+    to be removed. What belongs to the other kind of install counts only where somebody filled it
+    in."""
+    config = {}
+    for field in fields(integration.config_schema):
+        value = _read_field(field, posted)
+        if not fits(field.scope, place) and value in (None, False, [], field.default):
+            continue
+        is_kept = field.secret and value is None and not _is_removed(field, posted)
+        if not is_kept:
+            config[field.name] = value
+    return config
+
+
+def _is_removed(field: Field, posted: QueryDict) -> bool:
+    return f"{PREFIX}{field.name}{REMOVE}" in posted
 
 
 def _read_field(field: Field, posted: QueryDict) -> Any:

@@ -10,9 +10,12 @@ from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from catalog.capabilities import needs_provisioning
-from installs import audit
+from catalog.envelope import ApiError
+from catalog.verification import Verdict, verify
+from installs import audit, verification
 from installs.access import Actor, Verb
 from installs.ladder import next_attempt_at
 from installs.lifecycle import lock_merchant, locked_install, wake_provisioning
@@ -29,6 +32,32 @@ def reconnect(actor: Actor, install_id: UUID) -> Install:
         schedule_provisioning([row])
         audit.record("install.reconnect_asked", actor=actor.label, install=row)
     return row
+
+
+def test(actor: Actor, install_id: UUID) -> Verdict:
+    """Ask the partner now whether the saved key is right, and note the answer on the install.
+
+    Refused with `capability_unsupported` where the integration declares no such test.
+    """
+    row = Install.objects.for_merchant(actor.merchant_id).with_names().filter(pk=install_id).first()
+    if row is None:
+        raise ApiError("not_found")
+    actor.require(Verb.TEST, row.location_id)
+    if not verification.has_test(row.integration):
+        raise ApiError(
+            "capability_unsupported", _("This integration has no test of its connection.")
+        )
+    tested = row.config
+    verdict = verify(row.integration, tested)
+    with transaction.atomic():
+        row = locked_install(actor, install_id, Verb.TEST)
+        if row.config == tested:
+            verification.note(row, verdict)
+            row.save(update_fields=verification.NOTED)
+            Merchant.touch(row.merchant_id)
+        problem = {} if verdict.is_ok else {"problem": str(verdict.outcome)}
+        audit.record("install.tested", actor=actor.label, install=row, data=problem)
+    return verdict
 
 
 def schedule_provisioning(rows: Iterable[Install]) -> None:

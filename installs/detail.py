@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from catalog.envelope import ApiError
 from catalog.models import Integration
 from catalog.schema import fields
-from installs import config_form, history, matrix, outcome
+from installs import config_form, history, matrix, outcome, verification
 from installs.access import Actor, Verb
 from installs.models import Install, Location
 from installs.state import State
@@ -61,6 +61,8 @@ class Block:
     may: dict[str, bool]
     problem: str
     is_ours: bool
+    is_yours: bool
+    has_test: bool
     inputs: list[config_form.Input]
     refusal: Refusal | None
     obstacles: list[outcome.Obstacle]
@@ -84,6 +86,8 @@ def block_for(
         may={verb.value: actor.may(verb, install.location_id) for verb in Verb},
         problem=history.problem_text(install.connection_problem),
         is_ours=install.connection_problem in history.OURS,
+        is_yours=install.connection_problem in history.YOURS,
+        has_test=verification.has_test(install.integration),
         inputs=config_form.inputs(
             install.integration,
             install,

@@ -29,6 +29,7 @@ SENTENCES: dict[str, Promise] = {
     "install.refreshed": gettext_lazy("%(integration)s received your latest details"),
     "install.connect_failed": gettext_lazy("%(integration)s could not be connected"),
     "install.reconnect_asked": gettext_lazy("%(actor)s asked to connect %(integration)s again"),
+    "install.tested": gettext_lazy("%(actor)s tested the connection of %(integration)s"),
     "install.endpoint_gone": gettext_lazy(
         "%(integration)s closed its event address, so Posz stopped sending events there"
     ),
@@ -63,9 +64,13 @@ PROBLEMS: dict[str, Promise] = {
     "too_large": gettext_lazy("The partner’s answer was too large"),
     "no_adapter": gettext_lazy("Posz can’t talk to this partner yet"),
     "address_refused": gettext_lazy("The partner’s address is not allowed"),
+    "wrong_key": gettext_lazy("The partner does not accept your key"),
+    "partner_down": gettext_lazy("The partner can’t be reached, so your key is not tested"),
+    "our_side": gettext_lazy("Posz could not test your key"),
 }
 # Problems that staff of Posz must mend; all others are the partner’s.
-OURS = frozenset({"no_adapter", "unauthorized", "address_refused", "request_refused"})
+OURS = frozenset({"no_adapter", "unauthorized", "address_refused", "request_refused", "our_side"})
+YOURS = frozenset({"wrong_key"})
 
 
 @dataclass(frozen=True, slots=True)

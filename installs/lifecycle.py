@@ -18,8 +18,9 @@ from django.utils.translation import gettext as _
 from catalog.capabilities import needs_provisioning
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from catalog.schema import ConfigError, validate_config
-from installs import audit, plans, preview, scope
+from catalog.schema import ConfigError, check_place, validate_config
+from catalog.verification import Verdict
+from installs import audit, plans, preview, scope, verification
 from installs.access import Actor, Verb
 from installs.models import Connection, Install, InstallPlan, Location, Merchant
 from installs.state import State, state_of
@@ -37,10 +38,13 @@ def install(
     Refused with `integration_disabled`, `not_found` (location), `config_invalid`,
     `already_installed` or `capability_conflict`; the last one carries the ways out and the plan of
     each. Where the partner has to be told about the merchant first, the install is kept as
-    connecting whether or not the partner is up.
+    connecting whether or not the partner is up. Where the integration has a test of the key, it runs
+    first.
     """
     actor.require(Verb.INSTALL, location_id)
-    cleaned = clean_config(installable(integration), config or {})
+    given = config or {}
+    cleaned = clean_config(installable(integration), given, location_id, given)
+    verdict = verification.check(integration, cleaned)
     with transaction.atomic():
         lock_merchant(actor.merchant_id)
         location = find_location(actor.merchant_id, location_id)
@@ -49,7 +53,7 @@ def install(
         candidate = preview.candidate_of(integration, location_id)
         found = scope.conflicts(state.scoped, candidate, list(state.locations))
         if not found:
-            return _insert(actor, integration, location, cleaned)
+            return _insert(actor, integration, location, cleaned, verdict)
     # The offers are rows, so they are made after the refused transaction is over.
     raise preview.conflict_error(state, found, candidate, integration, cleaned, actor.label)
 
@@ -61,6 +65,7 @@ def swap(actor: Actor, plan_id: UUID) -> "Swapped":
     anything has changed since the plan was shown. The result names the plan that undoes it; undoing
     brings the rows back as they were, with their settings and ids.
     """
+    verdict = _check_plan(actor, plan_id)
     with transaction.atomic():
         lock_merchant(actor.merchant_id)
         plan = plans.find_plan(actor.merchant_id, plan_id)
@@ -68,7 +73,7 @@ def swap(actor: Actor, plan_id: UUID) -> "Swapped":
         if plan.fingerprint != state.fingerprint():
             raise ApiError("plan_stale")
         is_undo = plan.kind == InstallPlan.Kind.UNDO
-        done = _undo(actor, state, plan) if is_undo else _swap(actor, state, plan)
+        done = _undo(actor, state, plan) if is_undo else _swap(actor, state, plan, verdict)
         plans.close(plan)
         undo = plans.make_undo_plan(state_of(actor.merchant_id), plan, done.removed, done.added)
     return Swapped(done.added, undo)
@@ -89,16 +94,37 @@ class _Done:
 
 
 def configure(actor: Actor, install_id: UUID, config: dict[str, Any]) -> Install:
-    """Replace the settings; a secret that is left out keeps its value, null removes it."""
-    with transaction.atomic():
-        row = locked_install(actor, install_id, Verb.CONFIGURE)
-        merged = {**row.config, **config}
-        row.config = clean_config(
-            row.integration, {key: value for key, value in merged.items() if value is not None}
-        )
-        row.config_changed_at = timezone.now()
-        row.save(update_fields=["config", "config_changed_at"])
-        changed(row, actor, "install.configured", {"keys": sorted(config)})
+    """Replace the settings; a secret that is left out keeps its value, null removes it.
+
+    What is saved is what was tested: where somebody else saves during the test, it is run again.
+    """
+    tested: dict[str, Any] | None = None
+    verdict: Verdict | None = None
+    while True:
+        with transaction.atomic():
+            row = locked_install(actor, install_id, Verb.CONFIGURE)
+            merged = {**known_settings(row), **config}
+            merged = {key: value for key, value in merged.items() if value is not None}
+            cleaned = clean_config(row.integration, merged, row.location_id, config)
+            if cleaned == tested or not verification.has_test(row.integration):
+                return _configured(actor, row, cleaned, verdict, sorted(config))
+        tested, verdict = cleaned, verification.check(row.integration, cleaned)
+
+
+def known_settings(row: Install) -> dict[str, Any]:
+    """What is stored, without what the schema has lost since: nobody could correct that."""
+    known = row.integration.config_schema.get("properties", {})
+    return {name: value for name, value in row.config.items() if name in known}
+
+
+def _configured(
+    actor: Actor, row: Install, config: dict[str, Any], verdict: Verdict | None, keys: list[str]
+) -> Install:
+    row.config = config
+    row.config_changed_at = timezone.now()
+    verification.note(row, verdict)
+    row.save(update_fields=["config", "config_changed_at", *verification.NOTED])
+    changed(row, actor, "install.configured", {"keys": keys})
     return row
 
 
@@ -185,9 +211,17 @@ def find_location(merchant_id: UUID, location_id: UUID | None) -> Location | Non
     return location
 
 
-def clean_config(integration: Integration, config: dict[str, Any]) -> dict[str, Any]:
+def clean_config(
+    integration: Integration,
+    config: dict[str, Any],
+    location_id: UUID | None,
+    given: dict[str, Any],
+) -> dict[str, Any]:
+    """The settings as they may be saved there; `given` are those of them that somebody sets now."""
+    place = "location" if location_id else "merchant"
     try:
-        return validate_config(integration.config_schema, config)
+        check_place(integration.config_schema, given, place)
+        return validate_config(integration.config_schema, config, place)
     except ConfigError as error:
         raise ApiError("config_invalid", fields=error.fields) from None
 
@@ -204,7 +238,11 @@ def wake_provisioning() -> None:
 
 
 def _insert(
-    actor: Actor, integration: Integration, location: Location | None, config: dict[str, Any]
+    actor: Actor,
+    integration: Integration,
+    location: Location | None,
+    config: dict[str, Any],
+    verdict: Verdict | None,
 ) -> Install:
     row = Install(
         merchant_id=actor.merchant_id,
@@ -217,6 +255,7 @@ def _insert(
     if needs_provisioning(integration.slug):
         row.connection = Connection.CONNECTING
         row.provision_due_at = timezone.now()
+    verification.note(row, verdict)
     return _add(actor, row)
 
 
@@ -240,14 +279,26 @@ def _remove(actor: Actor, row: Install) -> None:
     Install.objects.filter(pk=row.pk).delete()
 
 
-def _swap(actor: Actor, state: State, plan: InstallPlan) -> _Done:
+def _check_plan(actor: Actor, plan_id: UUID) -> Verdict | None:
+    """The test of what a plan would install. Its settings never change, so it needs no lock."""
+    plan = plans.find_plan(actor.merchant_id, plan_id)
+    actor.require(Verb.INSTALL, plan.location_id)
+    if plan.kind == InstallPlan.Kind.UNDO or not verification.has_test(plan.integration):
+        return None
+    given = plan.payload["config"]
+    config = clean_config(plan.integration, given, plan.location_id, given)
+    return verification.check(plan.integration, config)
+
+
+def _swap(actor: Actor, state: State, plan: InstallPlan, verdict: Verdict | None) -> _Done:
     integration = installable(plan.integration)
     if plan.payload["capabilities"] != integration.capabilities:
         raise ApiError("plan_stale")
     actor.require(Verb.INSTALL, plan.location_id)
     preview.refuse_twice(state, integration, plan.location_id)
     location = find_location(actor.merchant_id, plan.location_id)
-    config = clean_config(integration, plan.payload["config"])
+    given = plan.payload["config"]
+    config = clean_config(integration, given, plan.location_id, given)
     candidate = preview.candidate_of(integration, plan.location_id)
     after, evictions = preview.after_swap(state, candidate, plan.instead_of)
     if scope.conflicts(scope.without(after, [candidate.id]), candidate, list(state.locations)):
@@ -261,7 +312,7 @@ def _swap(actor: Actor, state: State, plan: InstallPlan) -> _Done:
         for eviction in evictions
         for item in eviction.narrowed
     ]
-    return _Done(removed, [*added, _insert(actor, integration, location, config)])
+    return _Done(removed, [*added, _insert(actor, integration, location, config, verdict)])
 
 
 def _narrowed(

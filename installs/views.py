@@ -15,6 +15,7 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from catalog.envelope import ApiError
 from catalog.models import Integration
+from catalog.verification import Outcome, Verdict
 from installs import (
     config_form,
     connection,
@@ -24,10 +25,11 @@ from installs import (
     outcome,
     plans,
     preview,
+    verification,
 )
 from installs.access import ALLOWED, Actor, Verb
 from installs.detail import Refusal, block_for, own_installs, scopes_for
-from installs.models import AuditEntry, Install, InstallPlan, Merchant
+from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant
 from installs.state import State, state_of
 from installs.tenancy import MerchantRequest, choose_merchant, merchant_page
 
@@ -48,6 +50,7 @@ DONE: dict[str, Promise] = {
     "enable": gettext_lazy("%(name)s is enabled."),
     "disable": gettext_lazy("%(name)s is disabled."),
     "retry": gettext_lazy("Posz is connecting %(name)s again."),
+    "test": gettext_lazy("%(name)s is tested."),
     "uninstall": gettext_lazy("%(name)s is uninstalled."),
     "upgrade": gettext_lazy("%(name)s runs its latest version."),
     "undo": gettext_lazy("Everything is as it was before the switch."),
@@ -114,15 +117,17 @@ def install(request: MerchantRequest, slug: str) -> HttpResponse:
         config = config_asked(request, integration)
         # Who has no script has not seen yet what the chosen place would bring.
         is_shown = is_partial(request) or request.POST.get("way") == "only_at"
+        problem = ""
         for place in places_asked(request):
             if not is_shown:
                 plan_id = planned(request.actor, integration, place, config)
                 return redirect("installs:plan", slug=slug, plan_id=plan_id)
-            lifecycle.install(request.actor, integration, location_id=place, config=config)
+            row = lifecycle.install(request.actor, integration, location_id=place, config=config)
+            problem = problem or problem_of(row)
     except ApiError as error:
         refusal = Refusal(error, location_id=place, posted=request.POST)
         return detail_page(request, integration, refusal)
-    return done(request, integration, "install")
+    return done(request, integration, "install", problem)
 
 
 @vary_on_headers("HX-Request")
@@ -169,18 +174,21 @@ def act(request: MerchantRequest, slug: str, install_id: UUID, verb: str) -> Htt
         raise Http404
     if request.method != "POST" and verb not in QUESTIONS:
         return redirect("installs:detail", slug=slug)
+    problem = ""
     try:
         if request.method != "POST":
             return question(request, row, verb)
         if verb == "configure":
-            config = config_form.read(row.integration, request.POST)
-            lifecycle.configure(request.actor, row.pk, config)
+            config = config_form.read(row.integration, request.POST, config_form.place_of(row))
+            problem = problem_of(lifecycle.configure(request.actor, row.pk, config))
+        elif verb == "test":
+            return tested(request, row.integration, connection.test(request.actor, row.pk))
         else:
             ACTS[verb](request.actor, row.pk)
     except ApiError as error:
         refusal = Refusal(error, verb=verb, install_id=row.pk, posted=request.POST)
         return detail_page(request, row.integration, refusal)
-    return done(request, row.integration, verb)
+    return done(request, row.integration, verb, problem)
 
 
 @require_safe
@@ -266,7 +274,7 @@ def config_asked(request: MerchantRequest, integration: Integration) -> dict[str
             raise ApiError("not_found")
         config: dict[str, Any] = kept.payload.get("config", {})
         return config
-    read = config_form.read(integration, request.POST)
+    read = config_form.read(integration, request.POST, place_asked(request))
     return {name: value for name, value in read.items() if value is not None}
 
 
@@ -275,7 +283,8 @@ def planned(
 ) -> str:
     """A plan to install, refused for whatever the install itself would be refused for."""
     actor.require(Verb.INSTALL, place)
-    cleaned = lifecycle.clean_config(lifecycle.installable(integration), config)
+    cleaned = lifecycle.clean_config(lifecycle.installable(integration), config, place, config)
+    verification.check(integration, cleaned)
     answer = preview.what_would_happen(
         actor, "install", integration=integration, location_id=place, config=cleaned
     )
@@ -285,15 +294,44 @@ def planned(
     return str(answer["plan"])
 
 
-def done(request: MerchantRequest, integration: Integration, verb: str) -> HttpResponse:
+def place_asked(request: MerchantRequest) -> str:
+    return "location" if request.POST.get("location") else "merchant"
+
+
+def problem_of(row: Install) -> str:
+    """What keeps it from working although it is saved, for the sentence that says it is."""
+    is_known = row.connection == Connection.FAILED and row.connection_problem in list(Outcome)
+    return history.problem_text(row.connection_problem) if is_known else ""
+
+
+def done(
+    request: MerchantRequest, integration: Integration, verb: str, problem: str = ""
+) -> HttpResponse:
     text = DONE[verb] % {"name": integration.name}
+    if problem:
+        return answered(request, integration, f"{text} {problem}.", level=messages.WARNING)
+    return answered(request, integration, text)
+
+
+def tested(request: MerchantRequest, integration: Integration, verdict: Verdict) -> HttpResponse:
+    level = messages.SUCCESS if verdict.is_ok else messages.WARNING
+    return answered(request, integration, verdict.message, level=level)
+
+
+def answered(
+    request: MerchantRequest,
+    integration: Integration,
+    text: str,
+    *,
+    level: int = messages.SUCCESS,
+) -> HttpResponse:
     # What is no longer offered has no page any more once it is uninstalled.
     is_visible = listing.visible_to(request.actor.merchant_id).filter(pk=integration.pk).exists()
     if is_visible and is_partial(request):
         response = detail_page(request, integration)
         trigger_client_event(response, "posz:toast", {"text": text})
         return trigger_client_event(response, "posz:changed")
-    messages.success(request, text)
+    messages.add_message(request, level, text)
     if is_partial(request):
         return HttpResponseClientRedirect(reverse("installs:catalog"))
     if is_visible:

@@ -128,7 +128,57 @@ DEMO_TABLE = {
     "demo-table-a": ("Table Pay", "Bayar Meja", "Guests pay at the table", "Tamu bayar di meja"),
     "demo-table-b": ("Quick Check", "Cek Cepat", "Scan, pay, leave", "Pindai, bayar, pulang"),
 }
+DEMO_GREETING = ("Warm Words", "Kata Hangat", "A greeting on the receipt", "Salam di struk")
+MERCHANT_KEY: dict[str, Any] = {
+    "auth_shape": AuthShape.MERCHANT_KEY,
+    "config_schema": {
+        "type": "object",
+        "properties": {
+            "api_key": {
+                "type": "string",
+                "title": "API key",
+                "x-title-id": "Kunci API",
+                "x-help-en": "The partner sandbox accepts demo-valid-key.",
+                "x-help-id": "Partner sandbox menerima demo-valid-key.",
+                "maxLength": 200,
+                "x-secret": True,
+                "x-order": 1,
+            },
+            "greeting": {
+                "type": "string",
+                "title": "Greeting",
+                "x-title-id": "Salam",
+                "x-help-en": "Printed above the totals of each receipt.",
+                "x-help-id": "Dicetak di atas total setiap struk.",
+                "x-placeholder-en": "See you at the weekend!",
+                "x-placeholder-id": "Sampai jumpa akhir pekan!",
+                "maxLength": 96,
+                "x-order": 2,
+            },
+        },
+        "required": ["api_key"],
+    },
+    "request_auth": {"scheme": "bearer", "field": "api_key"},
+    "verification_request": {
+        "method": "GET",
+        "path": "/posz/v1/verify",
+        "headers": {"Authorization": "Bearer {config.api_key}"},
+        "accept": [200],
+        "wrong_key": [401, 403],
+    },
+}
 DEMO_TEXTS = {
+    "receipt_pretext": {
+        "category_id": "receipt",
+        "description_en": (
+            "A demo partner that prints a greeting of yours above the totals. It wants a key of its "
+            "own, so you see how a key is pasted, tested, replaced and removed."
+        ),
+        "description_id": (
+            "Mitra demo yang mencetak salam Anda di atas total. Mitra ini memakai kunci sendiri, jadi "
+            "Anda melihat cara menempel, menguji, mengganti, dan menghapus kunci."
+        ),
+    },
     "receipt_qr": {
         "category_id": "receipt",
         "description_en": (
@@ -158,11 +208,19 @@ def _demo_partners() -> list[Integration]:
     return [
         *(_demo(slug, "receipt_qr", *texts) for slug, texts in DEMO_QR.items()),
         *(_demo(slug, "pay_at_table", *texts) for slug, texts in DEMO_TABLE.items()),
+        _demo("demo-key", "receipt_pretext", *DEMO_GREETING, settings_of=MERCHANT_KEY),
     ]
 
 
 def _demo(
-    slug: str, capability: str, name_en: str, name_id: str, line_en: str, line_id: str
+    slug: str,
+    capability: str,
+    name_en: str,
+    name_id: str,
+    line_en: str,
+    line_id: str,
+    *,
+    settings_of: dict[str, Any] | None = None,
 ) -> Integration:
     row, is_new = Integration.objects.get_or_create(
         slug=slug,
@@ -179,6 +237,7 @@ def _demo(
             "data_residency": "id",
             "api_base_url": f"{_sandbox()}/demo/{slug}",
             "outbound_url": f"{_sandbox()}/events/{slug}",
+            **(settings_of or {}),
         },
     )
     if is_new:

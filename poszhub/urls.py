@@ -21,6 +21,7 @@ v1 = [
     path("installs/<uuid:install_id>", installs.api.InstallDetail.as_view()),
     path("installs/<uuid:install_id>/enable", installs.api.InstallEnable.as_view()),
     path("installs/<uuid:install_id>/disable", installs.api.InstallDisable.as_view()),
+    path("installs/<uuid:install_id>/test", installs.api.InstallTest.as_view()),
     path(
         "installs/<uuid:install_id>/accept-versions",
         installs.api.InstallAcceptVersions.as_view(),

@@ -127,3 +127,32 @@ def make_order(order_id: str = "order-1", **over: Any) -> dict[str, Any]:
         "closed_at": "2026-11-23T12:00:00+07:00",
     }
     return defaults | over
+
+
+KEY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["api_key"],
+    "properties": {
+        "api_key": {"type": "string", "x-secret": True, "maxLength": 200, "x-order": 1},
+        "pin": {"type": "string", "x-secret": True, "maxLength": 200, "x-order": 2},
+        "greeting": {"type": "string", "maxLength": 96, "x-order": 3},
+    },
+}
+VERIFY: dict[str, Any] = {
+    "method": "GET",
+    "path": "/posz/v1/verify",
+    "headers": {"Authorization": "Bearer {config.api_key}"},
+}
+
+
+def make_key_partner(url: str = "https://keys.example", **over: Any) -> Integration:
+    """A partner for which each merchant pastes a key, with a test of that key."""
+    defaults: dict[str, Any] = {
+        "auth_shape": AuthShape.MERCHANT_KEY,
+        "capabilities": {"receipt_pretext": 1},
+        "config_schema": KEY_SCHEMA,
+        "request_auth": {"scheme": "bearer", "field": "api_key"},
+        "verification_request": VERIFY,
+        "api_base_url": url,
+    }
+    return make_integration(**(defaults | over))

@@ -538,6 +538,7 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
         "/v1/installs/{install_id}/accept-versions",
         "/v1/installs/{install_id}/enable",
         "/v1/installs/{install_id}/disable",
+        "/v1/installs/{install_id}/test",
         "/v1/dispatch/{capability}",
         "/v1/events",
         "/v1/deliveries",

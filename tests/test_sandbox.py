@@ -21,6 +21,7 @@ import jwt
 import pytest
 
 from dispatch.sandbox.server import SandboxServer
+from dispatch.signing import is_standard_signed
 
 JWT_KEY, OLD_JWT_KEY, INBOUND_KEY, OUTBOUND_KEY = (bytes([n]) * 32 for n in (1, 2, 3, 4))
 KEYS = {
@@ -28,6 +29,7 @@ KEYS = {
     ("spliteasy", "inbound"): [INBOUND_KEY],
     ("demo-qr-a", "outbound"): [OUTBOUND_KEY],
     ("demo-table-b", "outbound"): [OUTBOUND_KEY],
+    ("demo-key", "outbound"): [OUTBOUND_KEY],
 }
 MERCHANT_ID = "0d6d2c0e-8f0c-4b7e-9d55-1d6f8a4f0b11"
 PROFILE = {
@@ -596,6 +598,70 @@ def test_demo_table_answers_ok(sandbox):
     assert reply.json()["status"] == "ok"
     assert reply.json()["data"]["qr_payload"] == f"{sandbox.url}/demo/demo-table-b/o/c-1"
     assert reply.json()["data"]["label"]["en"] == "Demo B: pay here"
+
+
+KEY_PATH = "/demo/demo-key/posz/v1/receipt_pretext"
+VALID = {"Authorization": "Bearer demo-valid-key"}
+
+
+def ask_greeting(sandbox, headers=VALID, **config):
+    envelope = make_envelope(contract="receipt_pretext@1")
+    return call(sandbox, "POST", KEY_PATH, envelope | {"config": config}, headers)
+
+
+def test_demo_key_prints_the_greeting_and_signs_it(sandbox):
+    reply = ask_greeting(sandbox, greeting="Sampai jumpa")
+
+    data = reply.json()["data"]
+    text = {"en": "Sampai jumpa", "id": "Sampai jumpa"}
+    assert data["lines"] == [{"text": text, "align": "center", "emphasis": True}]
+    assert is_standard_signed(reply.headers, reply.body, [OUTBOUND_KEY], time.time())
+
+
+def test_demo_key_without_a_greeting_has_one_of_its_own(sandbox):
+    (line,) = ask_greeting(sandbox).json()["data"]["lines"]
+
+    assert line["text"] == {"en": "Thank you for coming!", "id": "Terima kasih, sampai jumpa!"}
+
+
+def test_demo_key_wraps_a_long_greeting_to_the_paper(sandbox):
+    lines = ask_greeting(sandbox, greeting="Selamat datang kembali " * 20).json()["data"]["lines"]
+
+    assert len(lines) == 6
+    assert max(len(line["text"]["en"]) for line in lines) <= 32
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "demo-valid-key"},
+        {"Authorization": "Basic ZGVtby12YWxpZC1rZXk6"},
+        {"Authorization": "Bearer demo-valid-key-and-more"},
+        {"Authorization": "Bearer \xe9"},
+    ],
+)
+def test_demo_key_refuses_any_other_key(sandbox, headers):
+    replies = [
+        ask_greeting(sandbox, headers),
+        call(sandbox, "GET", "/demo/demo-key/posz/v1/verify", headers=headers),
+    ]
+
+    assert [reply.status for reply in replies] == [401, 401]
+
+
+def test_demo_key_verifies_its_key(sandbox):
+    reply = call(sandbox, "GET", "/demo/demo-key/posz/v1/verify", headers=VALID)
+
+    assert (reply.status, reply.json()) == (200, {"status": "ok"})
+    assert is_standard_signed(reply.headers, reply.body, [OUTBOUND_KEY], time.time())
+
+
+def test_verify_of_a_partner_without_keys_is_not_there(sandbox):
+    reply = call(sandbox, "GET", "/demo/demo-qr-a/posz/v1/verify", headers=VALID)
+
+    assert reply.status == 404
 
 
 def test_events_are_counted_once_per_id(sandbox):

@@ -195,7 +195,7 @@ def test_unspoken_version_is_not_called_broken(owner, outlet, merchant, settings
 def test_nothing_installed_points_to_the_catalog(owner, outlet):
     response = press_print(owner, outlet)
 
-    assert "Nothing that prints a code is switched on at this outlet." in text_of(response)
+    assert "Nothing that prints on receipts is switched on at this outlet." in text_of(response)
     assert f'class="button" href="{reverse("installs:catalog")}"' in response.content.decode()
 
 

@@ -1,15 +1,18 @@
 """Any partner that speaks the Posz contract over signed HTTP: it needs a catalog row and no code.
 
 `POST {api}/posz/v1/{capability}` with an envelope; both the request and the answer carry the Standard
-Webhooks headers, signed with the integration's outbound key.
+Webhooks headers, signed with the integration's outbound key. Where the catalog row says how the key
+that a merchant pasted authenticates a call, that goes along, and there may be no outbound key.
 """
 
+import base64
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from django.utils import timezone
 
+from catalog.schema import secret_names
 from catalog.strict_json import dumps
 from dispatch import door
 from dispatch.contracts import (
@@ -21,22 +24,35 @@ from dispatch.contracts import (
     PartnerEvent,
     PayAtTableAdapter,
     PermanentError,
+    Pretext,
     QrLink,
+    ReceiptPretextAdapter,
+    ReceiptPretextRequest,
     ReceiptQrAdapter,
     ReceiptQrRequest,
     TableCheckRequest,
     TemporaryError,
+    TextLine,
 )
 from dispatch.signing import is_standard_signed, standard_headers
 
 
-class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
+class Generic(ReceiptQrAdapter, ReceiptPretextAdapter, PayAtTableAdapter, InboundAdapter):
     slug = "*"
-    speaks = {"receipt_qr": (1,), "pay_at_table": (1,), "payment_webhook_inbound": (1,)}
+    speaks = {
+        "receipt_qr": (1,),
+        "receipt_pretext": (1,),
+        "pay_at_table": (1,),
+        "payment_webhook_inbound": (1,),
+    }
 
     def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
         question = {"order": request.order.raw, "receipt": request.receipt}
         return _qr_link(self._ask(call, "receipt_qr", question))
+
+    def receipt_pretext(self, call: Call, request: ReceiptPretextRequest) -> Pretext:
+        question = {"order": request.order.raw, "receipt": request.receipt}
+        return _pretext(self._ask(call, "receipt_pretext", question), request.columns)
 
     def pay_at_table(self, call: Call, request: TableCheckRequest) -> QrLink:
         return _qr_link(self._ask(call, "pay_at_table", {"check": request.check.raw}))
@@ -48,7 +64,8 @@ class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
         version = call.install.capability_versions.get(capability, 1)
         contract = f"{capability}@{version}"
         key = call.keys.get("outbound")
-        if not key:
+        auth = key_headers(call.integration.request_auth, call.install.config)
+        if not key and not auth:
             raise AuthError("no outbound secret is set")
         request_id = f"req_{call.install.pk.hex}_{time.time_ns():x}"
         body = dumps(
@@ -59,16 +76,18 @@ class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
                 "sent_at": timezone.now().isoformat(),
                 **_parties(call),
                 "install_id": str(call.install.pk),
-                "config": {},
+                "config": _open_config(call),
                 "data": data,
             }
         )
-        reply = self._post(call, capability, request_id, body, key)
+        signature = standard_headers(request_id, int(time.time()), body, [key]) if key else {}
+        reply = self._post(call, capability, {**auth, **signature}, body)
         return _answer_data(reply, contract)
 
     def _post(
-        self, call: Call, capability: str, request_id: str, body: bytes, key: bytes
+        self, call: Call, capability: str, proof: Mapping[str, str], body: bytes
     ) -> Mapping[str, Any]:
+        key = call.keys.get("outbound")
         try:
             reply = door.call(
                 "POST",
@@ -76,7 +95,7 @@ class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
                 headers={
                     "Content-Type": "application/json",
                     "Idempotency-Key": call.idempotency_key,
-                    **standard_headers(request_id, int(time.time()), body, [key]),
+                    **proof,
                 },
                 body=body,
                 timeout_seconds=call.timeout_seconds,
@@ -87,9 +106,11 @@ class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
                 raise TemporaryError(f"{capability} answered {reply.status}")
             if reply.status != 200:
                 raise PermanentError(f"{capability} answered {reply.status}")
-            if not is_standard_signed(reply.headers, reply.body, [key], time.time()):
+            if key and not is_standard_signed(reply.headers, reply.body, [key], time.time()):
                 raise PermanentError("the answer is not signed with our key")
             answer = reply.json()
+        except door.RequestRefusedError:
+            raise AuthError(f"{capability}: the key can't be sent in a header") from None
         except (door.NonsenseError, door.TooLargeError) as error:
             raise PermanentError(f"{capability}: {error.code}") from None
         except door.DoorError as error:
@@ -97,6 +118,36 @@ class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
         if not isinstance(answer, dict):
             raise PermanentError("the answer is not an object")
         return answer
+
+
+def key_headers(auth: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
+    """The headers that carry a merchant's own key, as the catalog row says; none for {}."""
+    match auth.get("scheme"):
+        case "bearer":
+            return {"Authorization": f"Bearer {_key(config, auth['field'])}"}
+        case "header":
+            return {auth["name"]: _key(config, auth["field"])}
+        case "basic":
+            pair = f"{_key(config, auth['user_field'])}:{_key(config, auth['password_field'])}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+def _key(config: Mapping[str, Any], name: str) -> str:
+    value = config.get(name)
+    if not isinstance(value, str) or not value:
+        raise AuthError("the merchant's key is not set")
+    return value
+
+
+def _open_config(call: Call) -> dict[str, Any]:
+    """What the partner may see of the settings in the body: no secret, and nothing that the schema
+    no longer knows, for that may have been one."""
+    schema = call.integration.config_schema
+    hidden = secret_names(schema)
+    known = schema.get("properties", {})
+    config = call.install.config
+    return {name: config[name] for name in known if name in config and name not in hidden}
 
 
 def _parties(call: Call) -> dict[str, Any]:
@@ -146,6 +197,30 @@ def _qr_link(data: Mapping[str, Any]) -> QrLink:
         label_id=_text(label, "id"),
         external_ref=_text(data, "external_ref"),
     )
+
+
+def _pretext(data: Mapping[str, Any], columns: int) -> Pretext:
+    lines = data.get("lines")
+    if not isinstance(lines, list):
+        raise PermanentError("the answer has no lines")
+    return Pretext(
+        lines=tuple(_text_line(line) for line in lines),
+        columns=columns,
+        external_ref=_text(data, "external_ref") if data.get("external_ref") else "",
+    )
+
+
+def _text_line(line: Any) -> TextLine:
+    text = line.get("text") if isinstance(line, dict) else None
+    if not isinstance(text, dict):
+        raise PermanentError("a line has no text")
+    english, indonesian = text.get("en"), text.get("id")
+    align, emphasis = line.get("align", "left"), line.get("emphasis", False)
+    if not isinstance(english, str) or not isinstance(indonesian, str):
+        raise PermanentError("a line has no text in both languages")
+    if not isinstance(align, str) or not isinstance(emphasis, bool):
+        raise PermanentError("a line has no usable align or emphasis")
+    return TextLine(english, indonesian, align, emphasis)
 
 
 def _text(answer: Mapping[str, Any], name: str) -> str:

@@ -74,6 +74,7 @@ class Sandbox:
             ("GET", f"/b/{token}", self.show_bill),
             ("POST", f"/b/{token}/settle", self.settle_bill),
             ("POST", f"/demo/{slug}/posz/v1/{call}", self.demo.post),
+            ("GET", f"/demo/{slug}/posz/v1/verify", self.demo.verify),
             ("GET", f"/demo/{slug}/o/(?P<order_id>[^/]+)", self.show_order),
             ("POST", f"/events/{slug}", self.events.post),
             ("GET", "/_received", self.show_received),

@@ -1,14 +1,17 @@
 """Demo partners in the generic shape, and the receiver of the events that Posz sends to partners.
 
 Both hold the keys of the purpose `outbound`. A call is signed both ways by the Standard Webhooks
-triple: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+triple, but `demo-key` knows its callers by the key that each merchant pasted: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
 
 import hashlib
+import hmac
+import textwrap
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
@@ -21,7 +24,13 @@ Keys = Callable[[str], list[bytes]]
 DEMO_PARTNERS = {
     **{f"demo-qr-{letter}": "receipt_qr" for letter in "abcd"},
     **{f"demo-table-{letter}": "pay_at_table" for letter in "ab"},
+    "demo-key": "receipt_pretext",
 }
+# What the partners that go by a key of the merchant's own take for it.
+MERCHANT_KEYS = {"demo-key": "demo-valid-key"}
+GREETING = ("Thank you for coming!", "Terima kasih, sampai jumpa!")
+COLUMNS = {58: 32, 80: 48}
+MOST_LINES = 6
 LONGEST_QR = 300
 LABELS = {
     "order": ("see your order", "lihat pesanan"),
@@ -39,14 +48,32 @@ class DemoPartners:
         self._answers: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
 
     def post(self, request: Request, slug: str, capability: str, operation: str = "") -> Answer:
-        keys = self._keys(slug) if slug in DEMO_PARTNERS else []
-        if not is_standard_signed(request.headers, request.body, keys, time.time()):
-            raise RefusalError(401, "invalid_signature", "The signature or its time is not right.")
+        self._check_caller(request, slug)
         if DEMO_PARTNERS[slug] != capability:
             raise RefusalError(422, "capability_unsupported", f"{slug} has no {capability}.")
         body = self._repeated_answer(request, slug, capability, operation)
-        message_id = request.header("webhook-id") or ""
-        headers = standard_headers(message_id, int(time.time()), body, keys)
+        return self._signed(request, slug, body)
+
+    def verify(self, request: Request, slug: str) -> Answer:
+        """Whether the caller's key is right: what a test of the connection asks."""
+        if slug not in MERCHANT_KEYS:
+            raise RefusalError(404, "not_found", "This partner has no keys of merchants.")
+        self._check_caller(request, slug)
+        return self._signed(request, slug, strict_json.dumps({"status": "ok"}))
+
+    def _check_caller(self, request: Request, slug: str) -> None:
+        if slug in MERCHANT_KEYS:
+            given = (request.header("Authorization") or "").encode()
+            if not hmac.compare_digest(given, f"Bearer {MERCHANT_KEYS[slug]}".encode()):
+                raise RefusalError(401, "unauthorized", "This key is not right.")
+            return
+        keys = self._keys(slug) if slug in DEMO_PARTNERS else []
+        if not is_standard_signed(request.headers, request.body, keys, time.time()):
+            raise RefusalError(401, "invalid_signature", "The signature or its time is not right.")
+
+    def _signed(self, request: Request, slug: str, body: bytes) -> Answer:
+        message_id = request.header("webhook-id") or f"msg_{time.time_ns():x}"
+        headers = standard_headers(message_id, int(time.time()), body, self._keys(slug))
         return Answer(200, body, headers=headers)
 
     def _repeated_answer(self, request: Request, *asked: str) -> bytes:
@@ -70,20 +97,20 @@ class DemoPartners:
             raise RefusalError(422, "invalid_field", "The contract is not this one.", "contract")
         if not isinstance(data, dict):
             raise RefusalError(422, "invalid_field", "An object is needed.", "data")
-        answer = self._link(slug, data, "order" if capability == "receipt_qr" else "check")
+        if capability == "receipt_pretext":
+            answer = _greeting(slug, data, envelope.get("config"))
+        else:
+            answer = self._link(slug, data, "order" if capability == "receipt_qr" else "check")
         return {"contract": contract, "status": "ok", "data": answer}
 
     def _link(self, slug: str, data: dict[str, Any], subject: str) -> dict[str, Any]:
-        order = data.get(subject)
-        order_id = order.get("id") if isinstance(order, dict) else None
-        if not isinstance(order_id, str) or not order_id:
-            raise RefusalError(422, "invalid_field", "An id is needed.", f"data.{subject}.id")
+        order_id = _id_of(data, subject)
         name = f"Demo {slug[-1].upper()}"
         verbs = LABELS[subject]
         return {
             "qr_payload": self._order_url(slug, order_id),
             "label": {"en": f"{name}: {verbs[0]}", "id": f"{name}: {verbs[1]}"},
-            "external_ref": f"{slug}-{hashlib.sha256(order_id.encode()).hexdigest()[:16]}",
+            "external_ref": _reference(slug, order_id),
         }
 
     def _order_url(self, slug: str, order_id: str) -> str:
@@ -92,6 +119,35 @@ class DemoPartners:
         if len(url) <= LONGEST_QR:
             return url
         return base + hashlib.sha256(order_id.encode()).hexdigest()
+
+
+def _id_of(data: dict[str, Any], subject: str) -> str:
+    order = data.get(subject)
+    order_id = order.get("id") if isinstance(order, dict) else None
+    if not isinstance(order_id, str) or not order_id:
+        raise RefusalError(422, "invalid_field", "An id is needed.", f"data.{subject}.id")
+    return order_id
+
+
+def _reference(slug: str, order_id: str) -> str:
+    return f"{slug}-{hashlib.sha256(order_id.encode()).hexdigest()[:16]}"
+
+
+def _greeting(slug: str, data: dict[str, Any], config: Any) -> dict[str, Any]:
+    """The merchant's own greeting as lines that fit the paper."""
+    order_id = _id_of(data, "order")
+    own = config.get("greeting") if isinstance(config, dict) else None
+    texts = (own, own) if isinstance(own, str) and own.strip() else GREETING
+    receipt = data.get("receipt")
+    paper = receipt.get("paper_mm") if isinstance(receipt, dict) else None
+    columns = COLUMNS[80] if paper == 80 else COLUMNS[58]
+    english, indonesian = (textwrap.wrap(text, columns)[:MOST_LINES] for text in texts)
+    rows = zip_longest(english, indonesian, fillvalue="")
+    lines = [
+        {"text": {"en": left, "id": right}, "align": "center", "emphasis": number == 0}
+        for number, (left, right) in enumerate(rows)
+    ]
+    return {"lines": lines, "external_ref": _reference(slug, order_id)}
 
 
 class Events:
