@@ -270,7 +270,7 @@ def test_two_cut_overs_at_once_are_one():
         stage(partner, "inbound", WHO)
 
     outcomes = [
-        race([lambda row=row: cut_over(row, "inbound", WHO)] * 2)  # type: ignore[misc]
+        race([lambda row=row: cut_over(row, "inbound", WHO)] * 2)
         for row in partners
     ]
 
