@@ -269,10 +269,7 @@ def test_two_cut_overs_at_once_are_one():
         keys_of(partner)
         stage(partner, "inbound", WHO)
 
-    outcomes = [
-        race([lambda row=row: cut_over(row, "inbound", WHO)] * 2)
-        for row in partners
-    ]
+    outcomes = [race([lambda row=row: cut_over(row, "inbound", WHO)] * 2) for row in partners]
 
     assert outcomes == [["done", "not_found"]] * ROUNDS
     for partner in partners:
