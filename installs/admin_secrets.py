@@ -1,7 +1,7 @@
 """Where staff rotate the secrets of integrations.
 
 A value is on one page once: the answer to the request that made it. It is kept in no message, no
-cookie and no session, and no cache may keep that page.
+cookie and no session, and no cache may keep that page: `admin_view` forbids it.
 """
 
 from datetime import datetime
@@ -19,7 +19,6 @@ from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
-from django.views.decorators.cache import never_cache
 
 from catalog.admin import ReadOnlyAdmin
 from catalog.envelope import ApiError
@@ -80,7 +79,7 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[URLPattern]:
         act = path(
             "<uuid:integration_id>/<slug:purpose>/<slug:verb>/",
-            self.admin_site.admin_view(never_cache(self.act)),
+            self.admin_site.admin_view(self.act),
             name="installs_integrationsecret_act",
         )
         return [act, *super().get_urls()]
