@@ -162,7 +162,7 @@ def talkative(settings):
         return Reply(200 if request.path.endswith("/verify") else 500, echo)
 
     with running_partner(settings, answer) as running:
-        running.wrong = wrong  # type: ignore[attr-defined]
+        running.wrong = wrong
         yield running
 
 
