@@ -89,7 +89,7 @@ def test_key_is_pasted_tested_replaced_and_removed(hub, page):
         drawer.get_by_text("The connection works: Warm Words accepted your key.")
     ).to_be_visible()
 
-    drawer.locator("summary", has_text="Settings").click()
+    drawer.locator("summary", has_text=re.compile("^Settings$")).click()
     expect(drawer.get_by_text(re.compile("Set, ends -key, changed"))).to_be_visible()
     drawer.locator("summary", has_text="Replace API key").click()
     drawer.get_by_label("New value of “API key”").fill("another-wrong-key")
@@ -100,12 +100,14 @@ def test_key_is_pasted_tested_replaced_and_removed(hub, page):
     save(drawer)
     expect(drawer.get_by_text("The settings of Warm Words are saved.")).to_be_visible()
 
-    drawer.locator("summary", has_text="Settings").click()
+    drawer.locator("summary", has_text=re.compile("^Settings$")).click()
     expect(drawer.get_by_text(re.compile("Set, ends 9F2A, changed"))).to_be_visible()
-    drawer.get_by_role("checkbox", name="Remove Pin").check()
+    remove = drawer.get_by_role("checkbox", name="Remove Pin")
+    remove.check()
     save(drawer)
-    expect(drawer.get_by_text("The settings of Warm Words are saved.")).to_be_visible()
-    drawer.locator("summary", has_text="Settings").click()
+    # The saved drawer comes with its settings closed.
+    expect(remove).to_have_count(0)
+    drawer.locator("summary", has_text=re.compile("^Settings$")).click()
     expect(drawer.get_by_text(re.compile("ends 9F2A"))).to_have_count(0)
     expect(drawer.get_by_text(re.compile("Set, ends -key, changed"))).to_be_visible()
 
@@ -127,7 +129,7 @@ def test_key_is_pasted_and_replaced_without_script(hub, new_page):
     page.get_by_role("button", name="Install", exact=True).click()
     expect(page.get_by_text("Warm Words is installed.")).to_be_visible()
 
-    page.locator("summary", has_text="Settings").click()
+    page.locator("summary", has_text=re.compile("^Settings$")).click()
     page.locator("summary", has_text="Replace API key").click()
     page.get_by_label("New value of “API key”").fill("wrong-key-0000")
     page.get_by_role("button", name="Save changes").click()
