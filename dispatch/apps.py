@@ -7,6 +7,8 @@ class DispatchConfig(AppConfig):
     verbose_name = _("Dispatch")
 
     def ready(self) -> None:
-        from dispatch import adapters
+        from dispatch import adapters, oauth
+        from installs.oauth_client import announce_oauth_client
 
         adapters.announce()
+        announce_oauth_client(oauth.Client())

@@ -149,6 +149,9 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
+    "refresh-due": {"task": "dispatch.tasks.refresh_due", "schedule": 15.0},
+    "revoke-due": {"task": "dispatch.tasks.revoke_due", "schedule": 30.0},
+    "prune-oauth-states": {"task": "installs.tasks.prune_oauth_states", "schedule": 3600.0},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

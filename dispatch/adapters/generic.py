@@ -32,7 +32,13 @@ from dispatch.signing import is_standard_signed, standard_headers
 
 class Generic(ReceiptQrAdapter, PayAtTableAdapter, InboundAdapter):
     slug = "*"
-    speaks = {"receipt_qr": (1,), "pay_at_table": (1,), "payment_webhook_inbound": (1,)}
+    speaks = {
+        "receipt_qr": (1,),
+        "pay_at_table": (1,),
+        "payment_webhook_inbound": (1,),
+        # Spoken by the deliveries that every subscriber gets.
+        "customer_event_export": (1,),
+    }
 
     def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
         question = {"order": request.order.raw, "receipt": request.receipt}
