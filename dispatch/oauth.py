@@ -104,11 +104,10 @@ def access_token_for(install: Install, *, wait_seconds: float = WAIT_SECONDS) ->
         is_at_work = grant.lease_until is not None and grant.lease_until > now
         if not is_at_work and (grant.refresh_due_at is None or grant.refresh_due_at > now):
             raise TemporaryError("the partner gave no new token")
-        if refresh(grant):
-            continue
-        if time.monotonic() > give_up_at:
+        if time.monotonic() >= give_up_at:
             raise TemporaryError("the partner took too long for a new token")
-        time.sleep(POLL_SECONDS)
+        if not refresh(grant):
+            time.sleep(POLL_SECONDS)
 
 
 def refresh(grant: OAuthGrant) -> bool:
