@@ -38,6 +38,7 @@ from installs.models import (
     Location,
     Membership,
     Merchant,
+    OAuthGrant,
     Role,
     SecretState,
     User,
@@ -116,10 +117,10 @@ class IntegrationSecretsForm(IntegrationForm):
 
 
 def with_client_secret() -> Any:
-    title, options = IntegrationAdmin.fieldsets[3]  # type: ignore[index]
+    title, options = IntegrationAdmin.fieldsets[3]
     fields = [*options["fields"]]
     fields.insert(fields.index("oauth_settings") + 1, "client_secret")
-    rows = [*IntegrationAdmin.fieldsets]  # type: ignore[misc]
+    rows = [*IntegrationAdmin.fieldsets]
     rows[3] = (title, {**options, "fields": fields})
     return rows
 
@@ -418,6 +419,42 @@ def staff_actor(request: HttpRequest, row: Install) -> Actor:
     """Staff act with an owner's rights and are named in the merchant's audit log."""
     label = f"staff:{request.user.get_username()}"[:254]
     return Actor(merchant_id=row.merchant_id, label=label, role=Role.OWNER)
+
+
+@admin.register(OAuthGrant)
+class OAuthGrantAdmin(ReadOnlyAdmin):
+    """Whose accounts Posz may use and how that is going; the tokens are never shown."""
+
+    list_display = [
+        "integration",
+        "merchant",
+        "account",
+        "needs_reconnect",
+        "problem",
+        "expires_at",
+        "revoke_due_at",
+    ]
+    list_filter = ["needs_reconnect", "integration"]
+    list_select_related = ["integration", "merchant"]
+    search_fields = ["integration__slug", "merchant__name", "account_id", "account_name"]
+    ordering = ["-connected_at"]
+    fields = [
+        "integration",
+        "merchant",
+        "account_id",
+        "account_name",
+        "granted_scopes",
+        "connected_by",
+        "connected_at",
+        "expires_at",
+        "refreshed_at",
+        "refresh_due_at",
+        "refresh_attempts",
+        "problem",
+        "needs_reconnect",
+        "revoke_due_at",
+        "revoke_attempts",
+    ]
 
 
 @admin.register(AuditEntry)

@@ -109,6 +109,10 @@ def take(user: User, slug: str, value: str) -> Trip:
     ).update(used_at=timezone.now())
     if not is_mine:
         raise RefusedError("state_used" if state.used_at else "state_expired", state)
+    # What was read stays in hand; the row keeps no verifier and no settings once it is used.
+    spent = OAuthState.objects.get(pk=state.pk)
+    spent.payload = {}
+    spent.save(update_fields=["payload"])
     return Trip(state, actor_of(membership))
 
 

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.stack import Hub
+from tests.test_accessibility import DARK_PHONE, LIGHT_DESK, problems
 from tests.test_story_browser import sign_in
 
 pytestmark = pytest.mark.browser
@@ -68,6 +69,28 @@ def test_owner_connects_reconnects_to_another_account_and_uninstalls(live_hub, p
     wait_for_received(live_hub, page, "/demo/demo-oauth/revoke", before + 1)
     page.goto(f"{live_hub.url}/activity")
     expect(page.get_by_text("was told to forget the connection").first).to_be_visible()
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+def test_pages_of_the_connect_flow_have_no_violation(live_hub, new_page, look):
+    page = new_page(**look)
+    open_guest_book(live_hub, page)
+    found = {"detail": problems(page)}
+    page.get_by_role("button", name="Connect", exact=True).click()
+    page.get_by_role("button", name="Deny").wait_for()
+    found["consent"] = problems(page)
+    page.get_by_role("button", name="Deny").click()
+    page.get_by_role("link", name="Back to Guest Book").wait_for()
+    found["denied"] = problems(page)
+    page.get_by_role("link", name="Back to Guest Book").click()
+    page.get_by_role("button", name="Connect", exact=True).click()
+    consent(page)
+    page.get_by_role("button", name="Reconnect").click()
+    consent(page, "Oat Bakery (B)")
+    page.get_by_role("button", name="Change to Oat Bakery (B)").wait_for()
+    found["other account"] = problems(page)
+
+    assert found == {name: [] for name in found}
 
 
 def test_owner_who_denies_comes_back_to_words_and_no_install(live_hub, page):

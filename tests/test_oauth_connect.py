@@ -300,6 +300,12 @@ def test_state_is_good_once(client, integration, partner):
     assert len(partner.asked("/token")) == 1
 
 
+def test_used_state_keeps_neither_verifier_nor_settings(client, integration):
+    connected(client)
+
+    assert OAuthState.objects.get().payload == {}
+
+
 def test_state_is_good_for_ten_minutes(client, integration, partner):
     state = leave(client)["state"]
     with time_machine.travel(timezone.now() + timedelta(minutes=10, seconds=1), tick=False):

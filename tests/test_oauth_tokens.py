@@ -268,7 +268,7 @@ def test_crowd_with_an_expired_token_makes_exactly_one_refresh_a_round(partner):
     stop = threading.Event()
 
     def run(_number: int) -> list[str]:
-        got = []
+        got: list[str] = []
         try:
             while True:
                 start.wait(60)

@@ -15,7 +15,7 @@ class EverybodyIsAnna:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.user = User.objects.get(username="anna")
+        request.user = User.objects.get(username="anna")  # type: ignore[assignment]
         return self.get_response(request)
 
 
