@@ -143,6 +143,7 @@ def test_partner_in_trouble_is_not_asked_again_before_its_time(partner):
         with pytest.raises(TemporaryError):
             oauth.access_token_for(install)
 
+    assert oauth.refresh_due() == 0
     assert partner.refreshes == 1
 
 

@@ -46,7 +46,7 @@ def allowed(provider: DemoOAuth, account: str = "a") -> str:
     return back["code"]
 
 
-def ask(provider: DemoOAuth, headers: dict[str, str] = BASIC, **form: str) -> Answer:
+def ask(provider: DemoOAuth, headers: Any = BASIC, **form: str) -> Answer:
     return provider.token(post(form, headers))
 
 
