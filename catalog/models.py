@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog.addresses import check_url
 from catalog.capabilities import CAPABILITIES, Capability, Mode, has_adapter
+from catalog.oauth import OAuthSettings, check_oauth_settings, oauth_settings
 from catalog.schema import check_schema
 from catalog.verification import check_request_auth, check_verification_request
 
@@ -261,6 +262,15 @@ class Integration(models.Model):
     def signature_header(self) -> str:
         return f"X-{'-'.join(part.capitalize() for part in self.slug.split('-'))}-Signature"
 
+    @property
+    def oauth(self) -> OAuthSettings:
+        """Only for integrations that merchants connect."""
+        return oauth_settings(self.oauth_settings)
+
+    @property
+    def is_oauth(self) -> bool:
+        return self.auth_shape == AuthShape.OAUTH
+
     def declared(self) -> list[Capability]:
         """Declared capabilities in the order of the registry."""
         return [item for name, item in CAPABILITIES.items() if name in self.capabilities]
@@ -345,14 +355,7 @@ class Integration(models.Model):
             if self.oauth_settings:
                 raise ValidationError(_("Only integrations that use OAuth have OAuth settings."))
             return
-        if not isinstance(self.oauth_settings, dict):
-            raise ValidationError(_("Write an object."))
-        for key in ("authorize_url", "token_url", "client_id"):
-            if not isinstance(self.oauth_settings.get(key), str) or not self.oauth_settings[key]:
-                raise ValidationError(_("OAuth needs “%(key)s”.") % {"key": key})
-        for key in ("authorize_url", "token_url", "revoke_url"):
-            if self.oauth_settings.get(key):
-                check_url(str(self.oauth_settings[key]))
+        check_oauth_settings(self.oauth_settings)
 
     def _check_request_auth(self) -> None:
         self._refuse_without_merchant_key(self.request_auth)

@@ -8,7 +8,9 @@ class DispatchConfig(AppConfig):
 
     def ready(self) -> None:
         from catalog.verification import announce_verifier
-        from dispatch import adapters, verification
+        from dispatch import adapters, oauth, verification
+        from installs.oauth_client import announce_oauth_client
 
         adapters.announce()
         announce_verifier(verification.verify)
+        announce_oauth_client(oauth.Client())

@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.core.validators import RegexValidator
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -23,9 +24,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from catalog.admin import IntegrationAdmin, KeptWhileUsedAdmin, ReadOnlyAdmin, pretty
 from catalog.envelope import ApiError
+from catalog.forms import IntegrationForm
 from installs import lifecycle
 from installs.access import Actor
 from installs.admin_secrets import age_of_secret, end_of_secret
+from installs.credentials import set_client_secret
 from installs.fields import DecryptError
 from installs.models import (
     ApiToken,
@@ -35,6 +38,7 @@ from installs.models import (
     Location,
     Membership,
     Merchant,
+    OAuthGrant,
     Purpose,
     Role,
     User,
@@ -83,7 +87,41 @@ class SecretInline(ReadOnlyInline):
         return end_of_secret(row)
 
 
-# The catalog knows nothing of secrets, so their panel is added from here.
+class IntegrationSecretsForm(IntegrationForm):
+    """With the client secret that a partner gave Posz: it can be set here and never read."""
+
+    client_secret = forms.CharField(
+        label=gettext_lazy("OAuth client secret"),
+        required=False,
+        max_length=500,
+        strip=True,
+        validators=[RegexValidator(r"^[!-~]+\Z", gettext_lazy("Use visible ASCII characters."))],
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+        help_text=gettext_lazy(
+            "What the partner gave Posz for its OAuth server. It is stored encrypted and never shown; "
+            "leave it empty to keep the one that is set."
+        ),
+    )
+
+    def _save_m2m(self) -> None:
+        # The row is saved by now, and a secret refers to it.
+        super()._save_m2m()  # type: ignore[misc]
+        if self.cleaned_data.get("client_secret"):
+            set_client_secret(self.instance, self.cleaned_data["client_secret"])
+
+
+def with_client_secret() -> Any:
+    title, options = IntegrationAdmin.fieldsets[3]
+    fields = [*options["fields"]]
+    fields.insert(fields.index("oauth_settings") + 1, "client_secret")
+    rows = [*IntegrationAdmin.fieldsets]
+    rows[3] = (title, {**options, "fields": fields})
+    return rows
+
+
+# The catalog knows nothing of secrets, so their field and their panel are added from here.
+IntegrationAdmin.form = IntegrationSecretsForm
+IntegrationAdmin.fieldsets = with_client_secret()
 IntegrationAdmin.inlines = [*IntegrationAdmin.inlines, SecretInline]
 
 
@@ -375,6 +413,42 @@ def staff_actor(request: HttpRequest, row: Install) -> Actor:
     """Staff act with an owner's rights and are named in the merchant's audit log."""
     label = f"staff:{request.user.get_username()}"[:254]
     return Actor(merchant_id=row.merchant_id, label=label, role=Role.OWNER)
+
+
+@admin.register(OAuthGrant)
+class OAuthGrantAdmin(ReadOnlyAdmin):
+    """Whose accounts Posz may use and how that is going; the tokens are never shown."""
+
+    list_display = [
+        "integration",
+        "merchant",
+        "account",
+        "needs_reconnect",
+        "problem",
+        "expires_at",
+        "revoke_due_at",
+    ]
+    list_filter = ["needs_reconnect", "integration"]
+    list_select_related = ["integration", "merchant"]
+    search_fields = ["integration__slug", "merchant__name", "account_id", "account_name"]
+    ordering = ["-connected_at"]
+    fields = [
+        "integration",
+        "merchant",
+        "account_id",
+        "account_name",
+        "granted_scopes",
+        "connected_by",
+        "connected_at",
+        "expires_at",
+        "refreshed_at",
+        "refresh_due_at",
+        "refresh_attempts",
+        "problem",
+        "needs_reconnect",
+        "revoke_due_at",
+        "revoke_attempts",
+    ]
 
 
 @admin.register(AuditEntry)

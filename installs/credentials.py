@@ -71,9 +71,29 @@ def current_keys(slugs: Iterable[str]) -> dict[str, dict[str, bytes]]:
     return keys
 
 
+# Keys that Posz makes; the others are given by the partner.
+OWN_PURPOSES = (Purpose.JWT, Purpose.INBOUND, Purpose.OUTBOUND)
+
+
 def ensure_secrets(integration: Integration) -> dict[str, str]:
-    """Make the current key of every purpose where it is missing; return them as hex."""
-    return {purpose: _current(integration, purpose).value for purpose in Purpose.values}
+    """Make the current key of every purpose of our own where it is missing; return them as hex."""
+    return {str(purpose): _current(integration, purpose).value for purpose in OWN_PURPOSES}
+
+
+def client_secret(slug: str) -> str:
+    """What the partner knows Posz by at its OAuth server; empty where staff have not set it."""
+    keys = active_secrets(slug, Purpose.OAUTH_CLIENT)
+    return keys[0].decode() if keys else ""
+
+
+def set_client_secret(integration: Integration, text: str) -> None:
+    """Kept as hex of the text, like every other key."""
+    IntegrationSecret.objects.update_or_create(
+        integration=integration,
+        purpose=Purpose.OAUTH_CLIENT,
+        state=SecretState.CURRENT,
+        defaults={"value": text.encode().hex(), "activated_at": Now()},
+    )
 
 
 def stage(integration: Integration, purpose: str, actor: str) -> str:

@@ -30,6 +30,12 @@ SENTENCES: dict[str, Promise] = {
     "install.connect_failed": gettext_lazy("%(integration)s could not be connected"),
     "install.reconnect_asked": gettext_lazy("%(actor)s asked to connect %(integration)s again"),
     "install.tested": gettext_lazy("%(actor)s tested the connection of %(integration)s"),
+    "install.reconnected": gettext_lazy("%(actor)s connected %(integration)s again"),
+    "oauth.refused": gettext_lazy("%(actor)s came back from %(integration)s without a connection"),
+    "oauth.revoked": gettext_lazy("%(integration)s was told to forget the connection"),
+    "oauth.revoke_failed": gettext_lazy(
+        "%(integration)s could not be told to forget the connection; Posz has erased its part"
+    ),
     "install.endpoint_gone": gettext_lazy(
         "%(integration)s closed its event address, so Posz stopped sending events there"
     ),
@@ -39,6 +45,8 @@ SENTENCES: dict[str, Promise] = {
     "bill.cancelled": gettext_lazy("A bill of %(integration)s was cancelled"),
 }
 LABELS: dict[str, Promise] = {
+    "account": gettext_lazy("Account"),
+    "account_before": gettext_lazy("Account before"),
     "amount": gettext_lazy("Amount"),
     "attempt": gettext_lazy("Attempt"),
     "bill_token": gettext_lazy("Bill"),
@@ -49,7 +57,9 @@ LABELS: dict[str, Promise] = {
     "external_order_id": gettext_lazy("Order"),
     "keys": gettext_lazy("Settings"),
     "occurred_at": gettext_lazy("Happened"),
+    "partner_code": gettext_lazy("What the partner said"),
     "problem": gettext_lazy("Problem"),
+    "scopes": gettext_lazy("Rights"),
 }
 # Kept for those who search the log later; a merchant reads the same in the line itself.
 HIDDEN = frozenset({"location_id", "enabled", "installed_at"})
@@ -67,9 +77,27 @@ PROBLEMS: dict[str, Promise] = {
     "wrong_key": gettext_lazy("The partner does not accept your key"),
     "partner_down": gettext_lazy("The partner can’t be reached, so your key is not tested"),
     "our_side": gettext_lazy("Posz could not test your key"),
+    "reconnect_needed": gettext_lazy("The partner no longer accepts the connection"),
+    "not_connected": gettext_lazy("Nobody has connected it to the partner yet"),
+    "missing_scopes": gettext_lazy("The partner did not grant all the rights that are needed"),
+    "no_client_secret": gettext_lazy("Posz has no key for this partner yet"),
+    "no_refresh_token": gettext_lazy("The connection has run out"),
+    "no_account": gettext_lazy("The partner did not say which account it is"),
+    "access_denied": gettext_lazy("The request was declined at the partner"),
+    "consent_failed": gettext_lazy("The partner broke off"),
+    "no_code": gettext_lazy("The partner’s answer could not be understood"),
+    "code_refused": gettext_lazy("The partner did not accept the answer that it gave"),
+    "wrong_issuer": gettext_lazy("The answer came from another server than the partner’s"),
+    "state_unknown": gettext_lazy("The link does not belong to anything that was started here"),
+    "state_used": gettext_lazy("The link was used before"),
+    "state_expired": gettext_lazy("The link was too old"),
+    "install_gone": gettext_lazy("It was uninstalled meanwhile"),
 }
 # Problems that staff of Posz must mend; all others are the partner’s.
-OURS = frozenset({"no_adapter", "unauthorized", "address_refused", "request_refused", "our_side"})
+OURS = frozenset(
+    {"no_adapter", "unauthorized", "address_refused", "request_refused", "our_side"}
+    | {"no_client_secret"}
+)
 YOURS = frozenset({"wrong_key"})
 
 

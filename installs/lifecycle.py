@@ -20,9 +20,9 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from catalog.schema import ConfigError, check_place, validate_config
 from catalog.verification import Verdict
-from installs import audit, plans, preview, scope, verification
+from installs import audit, grants, plans, preview, scope, verification
 from installs.access import Actor, Verb
-from installs.models import Connection, Install, InstallPlan, Location, Merchant
+from installs.models import Connection, Install, InstallPlan, Location, Merchant, OAuthGrant
 from installs.state import State, state_of
 
 
@@ -32,6 +32,7 @@ def install(
     *,
     location_id: UUID | None = None,
     config: dict[str, Any] | None = None,
+    grant: OAuthGrant | None = None,
 ) -> Install:
     """Install for one location, or for all where `location_id` is None.
 
@@ -39,10 +40,33 @@ def install(
     `already_installed` or `capability_conflict`; the last one carries the ways out and the plan of
     each. Where the partner has to be told about the merchant first, the install is kept as
     connecting whether or not the partner is up. Where the integration has a test of the key, it runs
-    first.
+    first. An integration that uses OAuth works once it has a grant; without one it waits for somebody
+    to connect it in a browser.
     """
+    return _installed_or_refused(
+        actor, integration, location_id, config or {}, grant, is_trial=False
+    )
+
+
+def check_install(
+    actor: Actor, integration: Integration, *, location_id: UUID | None, config: dict[str, Any]
+) -> dict[str, Any]:
+    """Refuse what `install` would refuse at this moment; return the settings as it would keep them."""
+    _installed_or_refused(actor, integration, location_id, config, None, is_trial=True)
+    return clean_config(integration, config, location_id, config)
+
+
+def _installed_or_refused(
+    actor: Actor,
+    integration: Integration,
+    location_id: UUID | None,
+    config: dict[str, Any],
+    grant: OAuthGrant | None,
+    *,
+    is_trial: bool,
+) -> Install:
     actor.require(Verb.INSTALL, location_id)
-    given = config or {}
+    given = config
     cleaned = clean_config(installable(integration), given, location_id, given)
     verdict = verification.check(integration, cleaned)
     with transaction.atomic():
@@ -53,7 +77,8 @@ def install(
         candidate = preview.candidate_of(integration, location_id)
         found = scope.conflicts(state.scoped, candidate, list(state.locations))
         if not found:
-            return _insert(actor, integration, location, cleaned, verdict)
+            row = _new_row(actor, integration, location, cleaned, verdict, grant)
+            return row if is_trial else _add(actor, row)
     # The offers are rows, so they are made after the refused transaction is over.
     raise preview.conflict_error(state, found, candidate, integration, cleaned, actor.label)
 
@@ -237,12 +262,13 @@ def wake_provisioning() -> None:
     current_app.send_task("dispatch.tasks.provision_due", ignore_result=True)
 
 
-def _insert(
+def _new_row(
     actor: Actor,
     integration: Integration,
     location: Location | None,
     config: dict[str, Any],
     verdict: Verdict | None,
+    grant: OAuthGrant | None = None,
 ) -> Install:
     row = Install(
         merchant_id=actor.merchant_id,
@@ -251,15 +277,18 @@ def _insert(
         config=config,
         capability_versions=integration.capabilities,
         installed_by=actor.label,
+        grant=grant,
     )
     if needs_provisioning(integration.slug):
         row.connection = Connection.CONNECTING
         row.provision_due_at = timezone.now()
     verification.note(row, verdict)
-    return _add(actor, row)
+    return row
 
 
 def _add(actor: Actor, row: Install) -> Install:
+    if row.integration.is_oauth:
+        _take_grant(row)
     row.save(force_insert=True)
     # Enough to know later who answered at any earlier moment.
     facts = {
@@ -267,6 +296,7 @@ def _add(actor: Actor, row: Install) -> Install:
         "capabilities": row.capability_versions,
         "enabled": row.is_enabled,
         "installed_at": row.installed_at.isoformat(),
+        **({"account": row.grant.account} if row.grant else {}),
     }
     changed(row, actor, "install.created", facts)
     if row.provision_due_at:
@@ -274,9 +304,19 @@ def _add(actor: Actor, row: Install) -> Install:
     return row
 
 
-def _remove(actor: Actor, row: Install) -> None:
+def _take_grant(row: Install) -> None:
+    """Its grant, where that still stands; what comes back after it was revoked must be reconnected."""
+    row.grant = grants.adopt(row.grant_id) if row.grant_id else None
+    if row.grant is None:
+        row.connection, row.connection_problem = Connection.FAILED, grants.NOT_CONNECTED
+
+
+def _remove(actor: Actor, row: Install, *, undo: bool = False) -> None:
+    """With `undo` its grant is kept until the offer to take this back is over."""
     changed(row, actor, "install.removed")
     Install.objects.filter(pk=row.pk).delete()
+    if row.grant_id:
+        grants.release(row.grant_id, due_at=timezone.now() + plans.PLAN_LIFETIME if undo else None)
 
 
 def _check_plan(actor: Actor, plan_id: UUID) -> Verdict | None:
@@ -306,13 +346,14 @@ def _swap(actor: Actor, state: State, plan: InstallPlan, verdict: Verdict | None
     removed = [state.rows[item.id] for eviction in evictions for item in eviction.removed]
     for row in removed:
         actor.require(Verb.UNINSTALL, row.location_id)
-        _remove(actor, row)
+        _remove(actor, row, undo=True)
     added = [
         _narrowed(actor, state, eviction, item)
         for eviction in evictions
         for item in eviction.narrowed
     ]
-    return _Done(removed, [*added, _insert(actor, integration, location, config, verdict)])
+    row = _new_row(actor, integration, location, config, verdict)
+    return _Done(removed, [*added, _add(actor, row)])
 
 
 def _narrowed(
@@ -329,7 +370,7 @@ def _undo(actor: Actor, state: State, plan: InstallPlan) -> _Done:
     removed = [state.rows[UUID(item)] for item in plan.payload["remove"]]
     for row in removed:
         actor.require(Verb.UNINSTALL, row.location_id)
-        _remove(actor, row)
+        _remove(actor, row, undo=True)
     rows = [plans.restored(item) for item in plan.payload["restore"]]
     for row in rows:
         actor.require(Verb.INSTALL, row.location_id)

@@ -33,6 +33,10 @@ class Row:
         return "installed" if any(row.is_enabled for row in self.installs) else "disabled"
 
     @property
+    def needs_reconnect(self) -> bool:
+        return any(row.waits_for_person for row in self.installs)
+
+    @property
     def is_exclusive(self) -> bool:
         return Mode.REPLACE in self.integration.modes()
 

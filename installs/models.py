@@ -294,6 +294,9 @@ class Install(models.Model):
     provision_due_at = models.DateTimeField(_("next try"), null=True, editable=False)
     provision_attempts = models.PositiveSmallIntegerField(_("tries"), default=0, editable=False)
     outbound_off_at = models.DateTimeField(_("events stopped"), null=True, editable=False)
+    grant = models.ForeignKey(
+        "OAuthGrant", models.PROTECT, null=True, editable=False, related_name="installs"
+    )
     installed_at = models.DateTimeField(_("installed"), default=timezone.now, editable=False)
     installed_by = models.CharField(_("installed by"), max_length=254, editable=False)
 
@@ -344,6 +347,15 @@ class Install(models.Model):
         )
 
     @property
+    def waits_for_person(self) -> bool:
+        """Whether only somebody of the merchant, at the partner's consent page, can mend it."""
+        return self.connection == Connection.FAILED and self.connection_problem in {
+            "reconnect_needed",
+            "not_connected",
+            "missing_scopes",
+        }
+
+    @property
     def is_behind(self) -> bool:
         """Whether the catalog row declares other contract versions than this install speaks."""
         return bool(self.capability_versions != self.integration.capabilities)
@@ -384,6 +396,7 @@ class Purpose(models.TextChoices):
     JWT = "jwt", _("JWT that Posz signs")
     INBOUND = "inbound", _("Webhooks that the partner signs")
     OUTBOUND = "outbound", _("Webhooks that Posz signs")
+    OAUTH_CLIENT = "oauth_client", _("OAuth client secret of Posz at the partner")
 
 
 class SecretState(models.TextChoices):
@@ -420,7 +433,7 @@ class IntegrationSecret(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     integration = models.ForeignKey(Integration, models.CASCADE, related_name="secrets")
-    purpose = models.CharField(_("purpose"), max_length=8, choices=Purpose)
+    purpose = models.CharField(_("purpose"), max_length=16, choices=Purpose)
     state = models.CharField(_("state"), max_length=8, choices=SecretState)
     value: Any = EncryptedJSONField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -461,6 +474,111 @@ class EncryptionCanary(models.Model):
 
     def __str__(self) -> str:
         return "canary"
+
+
+class OAuthGrantQuerySet(models.QuerySet["OAuthGrant"]):
+    def unleased(self, at: datetime) -> "OAuthGrantQuerySet":
+        return self.filter(Q(lease_until=None) | Q(lease_until__lt=at))
+
+    def due_for_refresh(self, at: datetime) -> "OAuthGrantQuerySet":
+        return self.unleased(at).filter(
+            refresh_due_at__lte=at, revoke_due_at=None, needs_reconnect=False
+        )
+
+    def due_for_revocation(self, at: datetime) -> "OAuthGrantQuerySet":
+        used = Install.objects.filter(grant__isnull=False).values("grant_id")
+        return self.unleased(at).filter(revoke_due_at__lte=at).exclude(pk__in=used)
+
+
+class OAuthGrant(models.Model):
+    """What a merchant's account at a partner allows Posz to do, for one install or, where a swap
+    split that, for several.
+
+    It outlives the install until the partner has been told to forget it: `revoke_due_at` set means
+    that nobody uses it any more.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    merchant = models.ForeignKey(
+        Merchant, models.PROTECT, related_name="oauth_grants", editable=False
+    )
+    integration = models.ForeignKey(
+        Integration, models.PROTECT, related_name="oauth_grants", editable=False
+    )
+    tokens: Any = EncryptedJSONField()
+    expires_at = models.DateTimeField(null=True, editable=False)
+    granted_scopes = models.JSONField(default=list, editable=False)
+    account_id = models.CharField(max_length=255, blank=True, editable=False)
+    account_name = models.CharField(max_length=255, blank=True, editable=False)
+    connected_by = models.CharField(max_length=254, editable=False)
+    connected_at = models.DateTimeField(default=timezone.now, editable=False)
+    refreshed_at = models.DateTimeField(null=True, editable=False)
+    refresh_due_at = models.DateTimeField(null=True, editable=False)
+    refresh_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    problem = models.CharField(max_length=40, blank=True, editable=False)
+    needs_reconnect = models.BooleanField(default=False, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    fencing_token = models.PositiveBigIntegerField(default=0, editable=False)
+    revoke_due_at = models.DateTimeField(null=True, editable=False)
+    revoke_attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+
+    objects = OAuthGrantQuerySet.as_manager()
+
+    class Meta:
+        db_table = "oauth_grant"
+        verbose_name = _("connected account")
+        verbose_name_plural = _("connected accounts")
+        indexes = [
+            models.Index(
+                fields=["refresh_due_at"],
+                condition=Q(refresh_due_at__isnull=False),
+                name="grant_refresh_due",
+            ),
+            models.Index(
+                fields=["revoke_due_at"],
+                condition=Q(revoke_due_at__isnull=False),
+                name="grant_revoke_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration} for {self.merchant}"
+
+    @property
+    def account(self) -> str:
+        return self.account_name or self.account_id
+
+    def is_expired(self, at: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= at
+
+
+class OAuthState(models.Model):
+    """One trip of one person to a partner's consent page. Only a hash of its state value is kept.
+
+    The payload is encrypted: it holds the PKCE verifier and the settings so far.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+", editable=False)
+    merchant = models.ForeignKey(Merchant, models.CASCADE, related_name="+", editable=False)
+    integration = models.ForeignKey(Integration, models.CASCADE, related_name="+", editable=False)
+    location_id = models.UUIDField(null=True, editable=False)
+    install_id = models.UUIDField(null=True, editable=False)
+    redirect_uri = models.CharField(max_length=500, editable=False)
+    payload: Any = EncryptedJSONField()
+    grant = models.ForeignKey(
+        OAuthGrant, models.SET_NULL, null=True, related_name="+", editable=False
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(editable=False)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "oauth_state"
+
+    def __str__(self) -> str:
+        return f"{self.integration} for {self.merchant}"
 
 
 class AuditQuerySet(models.QuerySet["AuditEntry"]):

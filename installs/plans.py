@@ -101,7 +101,7 @@ KEPT = (
     "provision_attempts",
     "installed_by",
 )
-KEPT_IDS = ("id", "merchant_id", "integration_id", "location_id")
+KEPT_IDS = ("id", "merchant_id", "integration_id", "location_id", "grant_id")
 KEPT_TIMES = ("config_changed_at", "provision_due_at", "outbound_off_at", "installed_at")
 
 
@@ -118,7 +118,7 @@ def saved(row: Install) -> dict[str, Any]:
 def restored(data: dict[str, Any]) -> Install:
     """The install that `saved` described, not yet written."""
     values = {name: data[name] for name in KEPT}
-    values |= {name: UUID(data[name]) if data[name] else None for name in KEPT_IDS}
+    values |= {name: UUID(data[name]) if data.get(name) else None for name in KEPT_IDS}
     for name in KEPT_TIMES:
         values[name] = datetime.fromisoformat(data[name]) if data[name] else None
     return Install(**values)

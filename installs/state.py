@@ -47,9 +47,8 @@ class State:
 
 
 def state_of(merchant_id: UUID) -> State:
-    rows = {
-        row.pk: row for row in Install.objects.for_merchant(merchant_id).with_names().in_order()
-    }
+    present = Install.objects.for_merchant(merchant_id).with_names().select_related("grant")
+    rows = {row.pk: row for row in present.in_order()}
     return State(
         merchant_id=merchant_id,
         rows=rows,

@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from installs import credentials, plans, reminders
+from installs import credentials, oauth, plans, reminders
 
 
 @shared_task(ignore_result=True)
@@ -12,3 +12,8 @@ def close_expired_plans() -> None:
 def look_after_secrets() -> None:
     reminders.remind_of_old_secrets()
     credentials.forget_ended()
+
+
+@shared_task(ignore_result=True)
+def prune_oauth_states() -> None:
+    oauth.prune_states()

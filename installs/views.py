@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.contrib import messages
@@ -429,4 +430,13 @@ def show(
     """The partial alone for the drawer, or inside a page of its own."""
     template = partial if is_partial(request) else "installs/detail.html"
     everything = {**context, "integration": integration, "partial": partial}
-    return render(request, template, everything, status=status)
+    response = render(request, template, everything, status=status)
+    if integration.is_oauth:
+        # Without script the form leads on to the partner, and browsers hold redirects to the policy.
+        response._csp_update = {"form-action": origin_of(integration.oauth.authorize_url)}  # type: ignore[attr-defined]  # noqa: SLF001
+    return response
+
+
+def origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"

@@ -1,13 +1,15 @@
 """Catalog rows that ship with the product, and the demo world of a first try."""
 
 import uuid
+from secrets import token_urlsafe
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from catalog.models import AuthShape, Integration, IntegrationStatus
-from installs.credentials import ensure_secrets
+from dispatch.sandbox.oauth import CLIENT_ID, SCOPES
+from installs.credentials import client_secret, ensure_secrets, set_client_secret
 from installs.models import ApiToken, Location, Membership, Merchant, Role, User
 
 DOMAIN_EVENTS = ["order.paid", "refund.created", "settings.changed"]
@@ -204,12 +206,72 @@ DEMO_TEXTS = {
 }
 
 
+DEMO_OAUTH: dict[str, Any] = {
+    "category_id": "crm",
+    "status": IntegrationStatus.AVAILABLE,
+    "is_demo": True,
+    "name_en": "Guest Book",
+    "name_id": "Buku Tamu",
+    "tagline_en": "Connect your account and follow your regulars",
+    "tagline_id": "Hubungkan akun Anda dan kenali pelanggan tetap",
+    "description_en": (
+        "A demo partner that you connect with an account of your own. You are taken to its consent "
+        "page, choose an account, and come back connected. Every paid order is then sent to it."
+    ),
+    "description_id": (
+        "Mitra demo yang dihubungkan dengan akun Anda sendiri. Anda dibawa ke halaman persetujuannya, "
+        "memilih akun, lalu kembali dalam keadaan terhubung. Setiap pesanan yang dibayar dikirim ke "
+        "sana."
+    ),
+    "auth_shape": AuthShape.OAUTH,
+    "capabilities": {"customer_event_export": 1},
+    "outbound_events": ["order.paid"],
+    "data_residency": "id",
+}
+
+
 def _demo_partners() -> list[Integration]:
     return [
         *(_demo(slug, "receipt_qr", *texts) for slug, texts in DEMO_QR.items()),
         *(_demo(slug, "pay_at_table", *texts) for slug, texts in DEMO_TABLE.items()),
         _demo("demo-key", "receipt_pretext", *DEMO_GREETING, settings_of=MERCHANT_KEY),
+        _demo_oauth(),
     ]
+
+
+def _demo_oauth() -> Integration:
+    """Played by the sandbox, its OAuth server included."""
+    addresses = _demo_oauth_addresses()
+    row = Integration.objects.filter(slug="demo-oauth").first()
+    if row is None:
+        row = Integration(slug="demo-oauth", **DEMO_OAUTH, **addresses)
+        row.full_clean()
+        row.save(force_insert=True)
+    elif any(getattr(row, name) != value for name, value in addresses.items()):
+        for name, value in addresses.items():
+            setattr(row, name, value)
+        row.save(update_fields=list(addresses))
+    if not client_secret(row.slug):
+        set_client_secret(row, token_urlsafe(32))
+    return row
+
+
+def _demo_oauth_addresses() -> dict[str, Any]:
+    """Those that move with the sandbox's port."""
+    base = f"{_sandbox()}/demo/demo-oauth"
+    return {
+        "api_base_url": base,
+        "outbound_url": f"{_sandbox()}/events/demo-oauth",
+        "oauth_settings": {
+            "authorize_url": f"{base}/authorize",
+            "token_url": f"{base}/token",
+            "revoke_url": f"{base}/revoke",
+            "account": {"url": f"{base}/me", "pointer": "/id", "name_pointer": "/name"},
+            "client_id": CLIENT_ID,
+            "scopes": list(SCOPES),
+            "token_auth": "basic",
+        },
+    }
 
 
 def _demo(

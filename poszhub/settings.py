@@ -37,6 +37,24 @@ def required(name: str) -> str:
     return value
 
 
+def oidc_providers(issuer: str) -> dict[str, Any]:
+    client_id, secret = os.environ.get("OIDC_CLIENT_ID", ""), os.environ.get("OIDC_CLIENT_SECRET")
+    if not (issuer or client_id or secret):
+        return {}
+    if not (issuer and client_id and secret):
+        raise ImproperlyConfigured(
+            "OIDC_ISSUER, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET are set together or not at all."
+        )
+    app = {
+        "provider_id": "sso",
+        "name": os.environ.get("OIDC_NAME", "Single sign-on"),
+        "client_id": client_id,
+        "secret": secret,
+        "settings": {"server_url": issuer},
+    }
+    return {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app]}}
+
+
 DEBUG = env_flag("DEBUG", default=True)
 SECRET_KEY = required("SECRET_KEY")
 # Newest key first: the first one encrypts, all of them decrypt.
@@ -60,6 +78,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "django_htmx",
     "csp",
     "encrypted_model_fields",
@@ -155,6 +175,9 @@ CELERY_BEAT_SCHEDULE = {
         "task": "installs.tasks.look_after_secrets",
         "schedule": crontab(hour="1", minute="17"),
     },
+    "refresh-due": {"task": "dispatch.tasks.refresh_due", "schedule": 15.0},
+    "revoke-due": {"task": "dispatch.tasks.revoke_due", "schedule": 30.0},
+    "prune-oauth-states": {"task": "installs.tasks.prune_oauth_states", "schedule": 3600.0},
 }
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
@@ -186,6 +209,15 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 ACCOUNT_SESSION_REMEMBER = True
+# Sign-in through one OpenID Connect provider beside passwords; all three, or none.
+OIDC_ISSUER = os.environ.get("OIDC_ISSUER", "").rstrip("/")
+SOCIALACCOUNT_ADAPTER = "poszhub.single_sign_on.SingleSignOnAdapter"
+SOCIALACCOUNT_ONLY = False
+# A link, not a form: a form's page could not redirect to an address that is only discovered later.
+SOCIALACCOUNT_LOGIN_ON_GET = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS = oidc_providers(OIDC_ISSUER)
 MFA_ADAPTER = "installs.accounts.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 # Accounts are opened by Posz for known people, so nobody can register an address of somebody else.

@@ -7,7 +7,7 @@ from uuid import UUID
 from catalog.models import AuthShape, Category, Integration, IntegrationStatus
 from installs import lifecycle
 from installs.access import Actor
-from installs.credentials import ensure_secrets
+from installs.credentials import ensure_secrets, set_client_secret
 from installs.models import ApiToken, Install, Location, Membership, Merchant, Role, User
 
 numbers = itertools.count(1)
@@ -62,6 +62,29 @@ def make_integration(slug: str | None = None, **over: Any) -> Integration:
         "data_residency": "id",
     }
     return Integration.objects.create(slug=slug, **(defaults | over))
+
+
+def make_oauth_integration(url: str, **over: Any) -> Integration:
+    """A partner whose OAuth server is at the url, with the client secret in place."""
+    settings = {
+        "authorize_url": f"{url}/authorize",
+        "token_url": f"{url}/token",
+        "revoke_url": f"{url}/revoke",
+        "account": {"url": f"{url}/me", "pointer": "/id", "name_pointer": "/name"},
+        "client_id": "posz",
+        "scopes": ["events:write"],
+        **over.pop("oauth", {}),
+    }
+    defaults: dict[str, Any] = {
+        "auth_shape": AuthShape.OAUTH,
+        "oauth_settings": {key: value for key, value in settings.items() if value is not None},
+        "capabilities": {"customer_event_export": 1},
+        "outbound_events": ["order.paid"],
+        "outbound_url": f"{url}/events",
+    }
+    row = make_integration(over.pop("slug", None), **(defaults | over))
+    set_client_secret(row, "the-client-secret")
+    return row
 
 
 def make_spliteasy(url: str = "https://api.spliteasy.example", **over: Any) -> Integration:

@@ -206,13 +206,13 @@ def redis() -> Iterator[str]:
             server.wait(10)
 
 
-def wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 10
+def wait_for_port(port: int, server: subprocess.Popen[bytes], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
     while server.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
-    raise MissingError("redis-server did not start")
+    raise MissingError(f"{server.args!r} did not start")
 
 
 def find_chromium() -> str | None:

@@ -44,6 +44,7 @@ NOT_ADDED_BY_HAND = {
     "InboundEvent",
     "Event",
     "Delivery",
+    "OAuthGrant",
 }
 CANARIES = {"config": "canary-config-7f3a", "secret": "ca9a27" * 10 + "ca9a"}
 

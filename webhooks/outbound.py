@@ -25,9 +25,10 @@ from django.utils import timezone
 
 from catalog.envelope import ApiError
 from catalog.strict_json import dumps
-from dispatch import door
+from dispatch import door, oauth
+from dispatch.contracts import AuthError, TemporaryError
 from dispatch.signing import hex_signature, standard_headers
-from installs import audit, connection, lifecycle, scope
+from installs import audit, connection, grants, lifecycle, scope
 from installs.credentials import active_secrets
 from installs.ladder import LADDER, next_attempt_at
 from installs.models import Install, Location, Merchant
@@ -39,6 +40,9 @@ BATCH = 100
 PARALLEL = 16
 LEASE = timedelta(seconds=60)
 HOLD_WHILE_DISABLED = timedelta(minutes=15)
+HOLD_WITHOUT_TOKEN = timedelta(seconds=60)
+# What of the lease may go by until every access token of a batch is there.
+TOKENS_WITHIN_SECONDS = 20.0
 EXCERPT_CHARACTERS = 500
 VERSION = 1
 
@@ -214,11 +218,56 @@ def send_batch(batch: list[Delivery]) -> int:
         slug: active_secrets(slug, "outbound")
         for slug in {item.integration.slug for item in sendable}
     }
+    tokens = access_tokens(sendable, installs)
+    sendable = [item for item in sendable if tokens.get(item.install_id) is not None]
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="deliver") as threads:
-        outcomes = threads.map(lambda item: attempt(item, keys[item.integration.slug]), sendable)
+        outcomes = threads.map(
+            lambda item: attempt(item, keys[item.integration.slug], tokens[item.install_id] or ""),
+            sendable,
+        )
         for item, outcome in zip(sendable, outcomes, strict=True):
             record(item, outcome)
+            if outcome.status == 401 and (token := tokens[item.install_id]):
+                doubt_token(item, token)
     return len(sendable)
+
+
+def access_tokens(
+    batch: list[Delivery], installs: Mapping[UUID, Install]
+) -> dict[UUID, str | None]:
+    """Install to access token, empty where the partner wants none.
+
+    Without a token nothing is sent and no attempt is counted: the delivery waits until the merchant
+    has connected again, or until the partner gives tokens again.
+    """
+    give_up_at = time.monotonic() + TOKENS_WITHIN_SECONDS
+    tokens: dict[UUID, str | None] = {}
+    for item in batch:
+        if item.install_id not in tokens:
+            is_oauth = item.integration.is_oauth
+            wait = max(give_up_at - time.monotonic(), 0)
+            token = _access_token(installs[item.install_id], wait) if is_oauth else ""
+            tokens[item.install_id] = token
+        if tokens[item.install_id] is None:
+            _held(item).update(
+                lease_until=None, next_attempt_at=timezone.now() + HOLD_WITHOUT_TOKEN
+            )
+    return tokens
+
+
+def _access_token(install: Install, wait_seconds: float) -> str | None:
+    try:
+        return oauth.access_token_for(install, wait_seconds=wait_seconds)
+    except (AuthError, TemporaryError):
+        return None
+
+
+def doubt_token(delivery: Delivery, token: str) -> None:
+    grant_id = (
+        Install.objects.filter(pk=delivery.install_id).values_list("grant_id", flat=True).first()
+    )
+    if grant_id is not None:
+        grants.doubt(grant_id, token)
 
 
 def _is_sendable(delivery: Delivery, install: Install | None) -> bool:
@@ -237,7 +286,7 @@ def _is_sendable(delivery: Delivery, install: Install | None) -> bool:
     return True
 
 
-def attempt(delivery: Delivery, keys: list[bytes]) -> Outcome:
+def attempt(delivery: Delivery, keys: list[bytes], token: str = "") -> Outcome:
     """One signed POST. Touches no database, so that many can run at once."""
     started_at, started = timezone.now(), time.monotonic()
     body = bytes(delivery.event.body)
@@ -248,7 +297,7 @@ def attempt(delivery: Delivery, keys: list[bytes]) -> Outcome:
         reply = door.call(
             "POST",
             delivery.integration.outbound_url,
-            headers=signed_headers(delivery, body, keys),
+            headers=signed_headers(delivery, body, keys) | bearer(token),
             body=body,
             timeout_seconds=settings.DELIVERY_TIMEOUT_SECONDS,
         )
@@ -271,6 +320,10 @@ def signed_headers(delivery: Delivery, body: bytes, keys: list[bytes]) -> dict[s
         "X-Posz-Attempt": str(delivery.attempts_made + 1),
         **standard_headers(str(delivery.event_id), int(time.time()), body, keys),
     }
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def record(delivery: Delivery, outcome: Outcome) -> None:

@@ -44,6 +44,8 @@ class Generic(ReceiptQrAdapter, ReceiptPretextAdapter, PayAtTableAdapter, Inboun
         "receipt_pretext": (1,),
         "pay_at_table": (1,),
         "payment_webhook_inbound": (1,),
+        # Spoken by the deliveries that every subscriber gets.
+        "customer_event_export": (1,),
     }
 
     def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:

@@ -10,6 +10,8 @@ from dispatch.sandbox.behaviour import Switch, Switches
 from dispatch.sandbox.callbacks import Outbox
 from dispatch.sandbox.generic import DEMO_PARTNERS, DemoPartners, Events
 from dispatch.sandbox.messages import Answer, RefusalError, Request, json_answer, json_object
+from dispatch.sandbox.oauth import SLUG as OAUTH_SLUG
+from dispatch.sandbox.oauth import DemoOAuth, require_token
 from dispatch.sandbox.received import ReceivedLog
 from dispatch.sandbox.spliteasy import OUTCOMES, Bill, SplitEasy
 
@@ -56,6 +58,7 @@ class Sandbox:
         self.spliteasy = SplitEasy(lambda: secret_of("spliteasy", "jwt"), self.outbox)
         self.demo = DemoPartners(lambda slug: secret_of(slug, "outbound"), base_url)
         self.events = Events(lambda slug: secret_of(slug, "outbound"))
+        self.oauth = DemoOAuth(lambda: secret_of(OAUTH_SLUG, "oauth_client"), self.hub)
         self._own_names = LOOPBACK_NAMES | {bind_host}
         self._routes = self._all_routes()
 
@@ -76,7 +79,12 @@ class Sandbox:
             ("POST", f"/demo/{slug}/posz/v1/{call}", self.demo.post),
             ("GET", f"/demo/{slug}/posz/v1/verify", self.demo.verify),
             ("GET", f"/demo/{slug}/o/(?P<order_id>[^/]+)", self.show_order),
-            ("POST", f"/events/{slug}", self.events.post),
+            ("POST", f"/events/{slug}", self.post_event),
+            ("GET", f"/demo/{OAUTH_SLUG}/authorize", self.oauth.show_consent),
+            ("POST", f"/demo/{OAUTH_SLUG}/authorize", self.decide_consent),
+            ("POST", f"/demo/{OAUTH_SLUG}/token", self.oauth.token),
+            ("POST", f"/demo/{OAUTH_SLUG}/revoke", self.oauth.revoke),
+            ("GET", f"/demo/{OAUTH_SLUG}/me", self.oauth.me),
             ("GET", "/_received", self.show_received),
             ("DELETE", "/_received", self.forget_received),
             ("GET", "/_behave", self.show_switches),
@@ -133,6 +141,15 @@ class Sandbox:
         if slug not in DEMO_PARTNERS:
             return pages.missing_page(request)
         return pages.order_page(request, slug, order_id)
+
+    def post_event(self, request: Request, slug: str) -> Answer:
+        if slug == OAUTH_SLUG:
+            require_token(self.oauth, request)
+        return self.events.post(request, slug)
+
+    def decide_consent(self, request: Request) -> Answer:
+        _check_origin(request)
+        return self.oauth.decide(request)
 
     def show_received(self, _request: Request) -> Answer:
         return json_answer(200, {"requests": [row.as_json() for row in self.received.all()]})

@@ -1,9 +1,9 @@
 """The pages of the sandbox, for a diner's phone and for an engineer, all without JavaScript."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -19,6 +19,17 @@ MOST_PEOPLE = 10
 # Currencies whose amounts SplitEasy gets in whole units and not in hundredths.
 WHOLE_UNIT_CURRENCIES = frozenset({"IDR", "JPY", "KRW", "VND"})
 STYLE_SHEET = Path(__file__).resolve().parents[2] / "static" / "css" / "sandbox.css"
+KEPT_PARAMETERS = (
+    "people",
+    "lang",
+    "client_id",
+    "redirect_uri",
+    "response_type",
+    "scope",
+    "state",
+    "code_challenge",
+    "code_challenge_method",
+)
 MINUS = "\N{MINUS SIGN}"
 HTML_HEADERS = {
     "Content-Security-Policy": (
@@ -61,6 +72,20 @@ def order_page(request: Request, slug: str, order_id: str) -> Answer:
     return page(request, "sandbox/order.html", {"slug": slug, "order_id": order_id})
 
 
+def consent_page(
+    request: Request,
+    asked: Mapping[str, str],
+    *,
+    accounts: Mapping[str, str] | None = None,
+    scopes: Sequence[str] = (),
+    problem: str = "",
+) -> Answer:
+    context = {"asked": asked, "accounts": accounts or {}, "scopes": scopes, "problem": problem}
+    status = 400 if problem else 200
+    leads_to = "" if problem else origin_of(asked["redirect_uri"])
+    return page(request, "sandbox/consent.html", context, status=status, leads_to=leads_to)
+
+
 def missing_page(request: Request) -> Answer:
     return page(request, "sandbox/missing.html", {}, status=404)
 
@@ -92,7 +117,12 @@ def control_page(
 
 
 def page(
-    request: Request, template: str, context: Mapping[str, Any], *, status: int = 200
+    request: Request,
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    status: int = 200,
+    leads_to: str = "",
 ) -> Answer:
     language = language_of(request)
     links = [
@@ -102,7 +132,18 @@ def page(
     with translation.override(language):
         html = render_to_string(template, {**context, "language": language, "languages": links})
     headers = {**HTML_HEADERS, "Content-Language": language, "Vary": "Accept-Language"}
+    if leads_to:
+        # Browsers hold the redirect that answers a form to the policy of the form's page.
+        policy = headers["Content-Security-Policy"]
+        headers["Content-Security-Policy"] = policy.replace(
+            "form-action 'self'", f"form-action 'self' {leads_to}"
+        )
     return Answer(status, html.encode(), "text/html; charset=utf-8", headers)
+
+
+def origin_of(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def style_sheet() -> Answer:
@@ -147,6 +188,6 @@ def _people(value: str | None) -> int:
 
 def _query(request: Request, **changes: object) -> str:
     """The page's parameters with some of them changed; what nobody asked for stays out."""
-    kept = {name: request.parameter(name) for name in ("people", "lang")}
+    kept = {name: request.parameter(name) for name in KEPT_PARAMETERS}
     merged = {**kept, **changes}
     return "?" + urlencode({name: value for name, value in merged.items() if value is not None})

@@ -12,7 +12,7 @@ from dispatch.sandbox.app import LOOPBACK_NAMES, SecretOf
 from dispatch.sandbox.behaviour import LONGEST_DELAY_MS, MODES, Switch
 from dispatch.sandbox.server import SandboxServer
 
-SECRET = re.compile(r"([a-z0-9-]+):(jwt|inbound|outbound)=((?:[0-9a-fA-F]{2})+)")
+SECRET = re.compile(r"([a-z0-9-]+):(jwt|inbound|outbound|oauth_client)=((?:[0-9a-fA-F]{2})+)")
 
 Given = dict[tuple[str, str], list[bytes]]
 
@@ -62,7 +62,9 @@ class Command(BaseCommand):
 def secret(text: str) -> tuple[tuple[str, str], bytes]:
     match = SECRET.fullmatch(text)
     if match is None:
-        raise ArgumentTypeError("write SLUG:PURPOSE=HEX, with jwt, inbound or outbound")
+        raise ArgumentTypeError(
+            "write SLUG:PURPOSE=HEX, with jwt, inbound, outbound or oauth_client"
+        )
     return (match[1], match[2]), bytes.fromhex(match[3])
 
 

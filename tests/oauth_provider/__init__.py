@@ -1,0 +1,45 @@
+"""A partner with a real OAuth server: django-oauth-toolkit in a process of its own.
+
+`running_provider` starts it. Refresh tokens rotate, and a second use of one ends its whole family.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import stack
+
+CLIENT_ID = "posz"
+CLIENT_SECRET = "the-client-secret"
+
+
+@dataclass(frozen=True)
+class Provider:
+    url: str
+    host: str
+
+
+@contextlib.contextmanager
+def running_provider(folder: Path, redirect_uri: str) -> Iterator[Provider]:
+    port = stack.free_ports(1)[0]
+    log = folder / "provider.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.oauth_provider", str(port), str(folder), redirect_uri],
+            cwd=stack.BASE_DIR,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        try:
+            stack.wait_for_port(port, process, 60)
+        except stack.MissingError:
+            raise AssertionError(f"The provider did not start:\n{log.read_text()}") from None
+        yield Provider(f"http://127.0.0.1:{port}", f"127.0.0.1:{port}")
+    finally:
+        process.terminate()
+        process.wait(10)
