@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='integrationsecret',
             name='purpose',
-            field=models.CharField(choices=[('jwt', 'JWT that Posz signs'), ('inbound', 'Webhooks that the partner signs'), ('outbound', 'Webhooks that Posz signs'), ('oauth_client', 'OAuth client secret of Posz at the partner')], max_length=16),
+            field=models.CharField(choices=[('jwt', 'JWT that Posz signs'), ('inbound', 'Webhooks that the partner signs'), ('outbound', 'Webhooks that Posz signs'), ('oauth_client', 'OAuth client secret of Posz at the partner')], max_length=16, verbose_name='purpose'),
         ),
         migrations.CreateModel(
             name='OAuthGrant',
