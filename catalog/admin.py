@@ -114,7 +114,6 @@ class KeptWhileUsedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 @admin.register(Category)
 class CategoryAdmin(KeptWhileUsedAdmin):
     list_display = ["slug", "name_en", "name_id", "position", "integrations_count"]
-    list_editable = ["position"]
     search_fields = ["slug", "name_en", "name_id"]
     ordering = ["position", "slug"]
 
