@@ -68,7 +68,8 @@ class ReadOnlyInline(admin.TabularInline):  # type: ignore[type-arg]
 class SecretInline(ReadOnlyInline):
     model = IntegrationSecret
     template = "admin/installs/secrets_inline.html"
-    purposes = Purpose.choices
+    # The client secret is the partner's to rotate.
+    purposes = [item for item in Purpose.choices if item[0] != Purpose.OAUTH_CLIENT]
     fields = ["purpose", "state", "age", "end", "late_uses", "late_used_at"]
     verbose_name_plural = gettext_lazy("secrets (their values are never shown)")
     ordering = ["purpose", "state"]

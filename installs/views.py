@@ -58,7 +58,7 @@ DONE: dict[str, Promise] = {
 }
 # These ask first, and show what will happen.
 QUESTIONS = {"disable": "installs/_disable.html", "uninstall": "installs/_uninstall.html"}
-ACTED_ON = {*ACTS, "configure"}
+ACTED_ON = {*ACTS, "configure", "test"}
 
 
 @require_safe
@@ -153,7 +153,7 @@ def plan(request: MerchantRequest, slug: str, plan_id: UUID) -> HttpResponse:
     if is_undo:
         return done(request, integration, "undo")
     if not asked.instead_of:
-        return done(request, integration, "install")
+        return done(request, integration, "install", problem_of(swapped.installed[-1]))
     if not is_partial(request):
         return redirect(undo_url(integration, swapped.undo))
     response = detail_page(request, integration, undo=swapped.undo)

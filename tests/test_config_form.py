@@ -186,7 +186,8 @@ def test_install_form_says_where_a_setting_belongs(owner, partner, ubud):
 def test_install_form_ignores_an_empty_setting_of_the_other_place(owner, partner, ubud):
     form = {"location": str(ubud.pk), "config-table_code": "T", "config-account": ""}
 
-    owner.post("/integrations/partner/install", form | {"config-mode": "test"})
+    sent = form | {"config-mode": "test"}
+    owner.post("/integrations/partner/install", sent, headers={"HX-Request": "true"})
 
     assert Install.objects.get().config["table_code"] == "T"
 
@@ -322,7 +323,7 @@ def test_every_kind_of_answer_is_read_as_its_type(owner, merchant, partner, ubud
         "config-days": ["Friday", "Sunday"],
     }
 
-    owner.post("/integrations/partner/install", form)
+    owner.post("/integrations/partner/install", form, headers={"HX-Request": "true"})
 
     assert Install.objects.get().config == {
         "mode": "live",

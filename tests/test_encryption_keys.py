@@ -20,10 +20,17 @@ from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
+from django.utils import timezone
 
 from installs import encryption
 from installs.fields import DecryptError, EncryptedJSONField, crypter
-from installs.models import EncryptionCanary, InstallPlan, IntegrationSecret
+from installs.models import (
+    EncryptionCanary,
+    InstallPlan,
+    IntegrationSecret,
+    OAuthGrant,
+    OAuthState,
+)
 from tests import stack
 from tests.conftest import ON_POSTGRES
 from tests.factories import keys_of, make_install, make_integration, make_merchant, make_user
@@ -66,6 +73,11 @@ def make_everything():
     TOTP.activate(person, "JBSWY3DPEHPK3PXP")
     RecoveryCodes.activate(person)
     Authenticator.objects.create(user=person, type="webauthn", data={"name": "x"})
+    of_partner = {"merchant": install.merchant, "integration": partner}
+    OAuthGrant.objects.create(tokens={"access_token": "canary"}, **of_partner)
+    OAuthState.objects.create(
+        digest="d", user=person, payload={}, expires_at=timezone.now(), **of_partner
+    )
 
 
 def reencrypt(*args):
@@ -116,7 +128,7 @@ def test_everything_moves_to_the_newest_key_and_the_old_one_can_go(settings, key
 
     moved = reencrypt("--batch", "2")
 
-    assert moved["total"] == {"rows": 9, "reencrypted": 8, "old": 0, "unreadable": 0}
+    assert moved["total"] == {"rows": 11, "reencrypted": 10, "old": 0, "unreadable": 0}
     settings.FIELD_ENCRYPTION_KEY = list(keys[:1])
     assert values_of_everything() == before
     encryption.require_right_keys()
@@ -143,7 +155,7 @@ def test_dry_run_counts_and_changes_nothing(settings, keys):
     first, second = reencrypt("--dry-run"), reencrypt("--dry-run")
 
     assert first == second
-    assert first["total"]["old"] == 8
+    assert first["total"]["old"] == 10
 
 
 def test_check_fails_while_anything_is_under_an_older_key(settings, keys):
@@ -181,7 +193,7 @@ def test_output_for_people_shows_progress_and_a_sum(settings, keys):
 
     call_command("reencrypt", stdout=out, stderr=progress)
 
-    assert out.getvalue() == "In all: 9 read, 8 re-encrypted, 0 under an older key.\n"
+    assert out.getvalue() == "In all: 11 read, 10 re-encrypted, 0 under an older key.\n"
     assert "installs.Install.config: 1 read, 1 re-encrypted" in progress.getvalue()
 
 

@@ -127,6 +127,8 @@ def test_key_is_pasted_and_replaced_without_script(hub, new_page):
 
     page.get_by_label("API key").fill("demo-valid-key")
     page.get_by_role("button", name="Install", exact=True).click()
+    # What will happen is shown first.
+    page.get_by_role("button", name="Install", exact=True).click()
     expect(page.get_by_text("Warm Words is installed.")).to_be_visible()
 
     page.locator("summary", has_text=re.compile("^Settings$")).click()

@@ -54,6 +54,7 @@ OAUTH = {
     "token_url": "https://good.example/token",
     "revoke_url": "https://good.example/revoke",
     "client_id": "posz",
+    "account": {"pointer": "/account"},
 }
 PLACES = [*URL_FIELDS, *(f"oauth_settings.{name}" for name in OAUTH if name.endswith("_url"))]
 PLACES += ["verification_request.path"]

@@ -591,6 +591,7 @@ def test_page_install_with_the_partner_down_says_what_is_missing(owner, integrat
     partner.answer = lambda _request: Reply(503)
     form = {"config-api_key": RIGHT}
 
-    shown = owner.post(f"/integrations/{integration.slug}/install", form, follow=True)
+    confirmed = owner.post(f"/integrations/{integration.slug}/install", form)
+    shown = owner.post(confirmed["Location"], follow=True)
 
     assert "is installed. The partner can’t be reached" in shown.content.decode()
