@@ -421,7 +421,7 @@ def test_call_body_at_the_cap_is_returned(make_peer):
         pytest.param(with_body(b"x" * 65537), id="plain"),
         pytest.param(HEAD + b"\r\n" + b"x" * 65537, id="without length"),
         pytest.param(CHUNKED + b"10001\r\n" + b"x" * 65537 + b"\r\n0\r\n\r\n", id="chunked"),
-        pytest.param(with_body(gzip.compress(b"x" * 65537, mtime=0), "Content-Encoding: gzip"), id="gzip"),
+        pytest.param(with_body(gzip.compress(b"x" * 65537), "Content-Encoding: gzip"), id="gzip"),
         pytest.param(with_body(zlib.compress(b"x" * 65537), "Content-Encoding: deflate"), id="zip"),
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * 50_000 + OK, id="interim answers"),
         pytest.param(
