@@ -109,3 +109,33 @@ def test_sandbox_pages_have_no_violation(
         found[path] = problems(page)
 
     assert found == {"/": [], "/b/unknown": []}
+
+
+STAFF = [
+    "/admin/",
+    "/admin/catalog/integration/",
+    "/admin/catalog/integration/add/",
+    "/admin/catalog/category/",
+    "/admin/installs/install/",
+    "/admin/installs/auditentry/",
+    "/admin/webhooks/delivery/",
+]
+
+
+@pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
+def test_staff_pages_have_no_violation(
+    live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
+) -> None:
+    page = new_page(**look)
+    staff = next(user for user in live_hub.seed["users"] if user["role"] == "staff")
+    page.goto(f"{live_hub.url}/accounts/login/?next=/admin/")
+    page.get_by_label("Email").fill(staff["email"])
+    page.get_by_label("Password", exact=True).fill(staff["password"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/admin/")
+    found = {}
+    for path in STAFF:
+        page.goto(f"{live_hub.url}{path}")
+        found[path] = problems(page)
+
+    assert found == {path: [] for path in STAFF}
