@@ -111,6 +111,14 @@ def test_sandbox_pages_have_no_violation(
     assert found == {"/": [], "/b/unknown": []}
 
 
+OLD_SECRET = """
+from datetime import timedelta
+from django.utils import timezone
+from installs.models import IntegrationSecret
+IntegrationSecret.objects.filter(integration__slug="demo-qr-d", purpose="jwt").update(
+    activated_at=timezone.now() - timedelta(days=100)
+)
+"""
 STAFF = [
     "/admin/",
     "/admin/catalog/integration/",
@@ -126,6 +134,7 @@ STAFF = [
 def test_staff_pages_have_no_violation(
     live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
 ) -> None:
+    live_hub.manage("shell", "-c", OLD_SECRET)  # fills the panel of secrets to look at
     page = new_page(**look)
     staff = next(user for user in live_hub.seed["users"] if user["role"] == "staff")
     page.goto(f"{live_hub.url}/accounts/login/?next=/admin/")
