@@ -13,6 +13,7 @@ from catalog.models import Integration
 from catalog.schema import fields
 from installs import config_form, history, matrix, outcome, verification
 from installs.access import Actor, Verb
+from installs.delivery_notes import DeliveryNote
 from installs.models import Install, Location
 from installs.state import State
 
@@ -69,6 +70,7 @@ class Block:
     differences: list[str] | None
     enabling: list[matrix.Shift]
     upgrade: outcome.Upgrade | None
+    note: DeliveryNote | None
 
 
 def own_installs(state: State, integration: Integration) -> list[Install]:
@@ -76,7 +78,12 @@ def own_installs(state: State, integration: Integration) -> list[Install]:
 
 
 def block_for(
-    actor: Actor, state: State, install: Install, refusal: Refusal | None, wide: Install | None
+    actor: Actor,
+    state: State,
+    install: Install,
+    refusal: Refusal | None,
+    wide: Install | None,
+    note: DeliveryNote | None,
 ) -> Block:
     mine = refusal if refusal and refusal.install_id == install.pk else None
     # A refusal of another button must not empty the settings form.
@@ -101,6 +108,7 @@ def block_for(
         if install.is_enabled
         else outcome.switching(state, install, is_enabled=True).shifts,
         upgrade=outcome.upgrade_of(state, install) if install.is_behind else None,
+        note=note,
     )
 
 

@@ -39,6 +39,8 @@ SENTENCES: dict[str, Promise] = {
     "install.endpoint_gone": gettext_lazy(
         "%(integration)s closed its event address, so Posz stopped sending events there"
     ),
+    "install.endpoint_opened": gettext_lazy("%(actor)s let events go to %(integration)s again"),
+    "delivery.replayed": gettext_lazy("%(actor)s sent events to %(integration)s again"),
     "delivery.dead": gettext_lazy("%(integration)s did not take an event after five attempts"),
     "bill.settled": gettext_lazy("A bill was settled with %(integration)s"),
     "bill.expired": gettext_lazy("A bill of %(integration)s expired"),
@@ -52,6 +54,7 @@ LABELS: dict[str, Promise] = {
     "bill_token": gettext_lazy("Bill"),
     "capabilities": gettext_lazy("What it does"),
     "currency": gettext_lazy("Currency"),
+    "deliveries": gettext_lazy("Deliveries"),
     "event_id": gettext_lazy("Event number"),
     "external_merchant_id": gettext_lazy("Your number at the partner"),
     "external_order_id": gettext_lazy("Order"),

@@ -170,6 +170,7 @@ CELERY_BEAT_SCHEDULE = {
     "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
+    "mail-attention": {"task": "webhooks.tasks.mail_attention", "schedule": 60.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
     "look-after-secrets": {
         "task": "installs.tasks.look_after_secrets",

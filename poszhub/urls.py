@@ -37,6 +37,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/integrations")),
     path("", include("installs.urls")),
     path("till", include("dispatch.urls")),
+    path("deliveries", include("webhooks.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

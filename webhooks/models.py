@@ -2,12 +2,12 @@ import uuid
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Integration
-from installs.models import Location, Merchant
+from installs.models import Install, Location, Merchant
 
 
 class InboundStatus(models.TextChoices):
@@ -142,6 +142,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
     def for_merchant(self, merchant_id: uuid.UUID) -> "DeliveryQuerySet":
         return self.filter(merchant_id=merchant_id)
+
+    def with_trouble(self) -> "DeliveryQuerySet":
+        """Failed for good, or failed and tried again."""
+        failed = Q(status=DeliveryStatus.DEAD)
+        return self.filter(failed | (Q(status=DeliveryStatus.PENDING) & ~Q(reason="")))
 
 
 class Delivery(models.Model):
@@ -288,6 +293,22 @@ class Turn(models.TextChoices):
     POSZ = "posz", _("Posz")
 
 
+# Why an attempt failed where only staff of Posz can mend it.
+OURS = frozenset({"address_refused", "request_refused", "door"})
+
+
+class HealthQuerySet(models.QuerySet["DeliveryHealth"]):
+    def in_need(self) -> "HealthQuerySet":
+        """With an open incident, of installs that are there and switched on."""
+        working = Install.objects.filter(is_enabled=True).values("pk")
+        return self.exclude(attention="").filter(install_id__in=working)
+
+    def to_mail(self) -> "HealthQuerySet":
+        """In need, with an incident that its merchant has had no mail about."""
+        unsaid = Q(mailed_at=None) | Q(mailed_at__lt=F("attention_at"))
+        return self.in_need().filter(unsaid)
+
+
 class DeliveryHealth(models.Model):
     """How an install's deliveries are doing: one row, with at most one open incident.
 
@@ -307,6 +328,8 @@ class DeliveryHealth(models.Model):
     attention_at = models.DateTimeField(_("needs attention since"), null=True)
     mailed_at = models.DateTimeField(_("mailed"), null=True)
 
+    objects = HealthQuerySet.as_manager()
+
     class Meta:
         db_table = "delivery_health"
         verbose_name = _("health of deliveries")
@@ -322,7 +345,9 @@ class DeliveryHealth(models.Model):
 
     @property
     def turn(self) -> Turn:
-        return Turn.YOU if self.attention == Attention.GONE else Turn.PARTNER
+        if self.attention == Attention.GONE:
+            return Turn.YOU
+        return Turn.POSZ if self.problem in OURS else Turn.PARTNER
 
 
 class Recovery(models.Model):
