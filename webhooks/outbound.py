@@ -8,7 +8,7 @@ token. Delivery is at least once, with a stable event id and the same bytes on e
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -386,15 +386,29 @@ def replay(delivery: Delivery) -> None:
         raise ApiError("integration_not_installed")
     if not install.is_enabled:
         raise ApiError("integration_disabled")
+    start_anew([delivery.pk])
+
+
+def start_anew(ids: Collection[UUID]) -> int:
+    """Put finished deliveries at the start of their ladder, due now; return how many they were.
+
+    Whether their installs may be sent to is for the caller to know. One on its way stays as it is.
+    """
     with transaction.atomic():
-        Delivery.objects.filter(pk=delivery.pk).exclude(status=DeliveryStatus.PENDING).update(
-            status=DeliveryStatus.PENDING,
-            reason="",
-            attempts_before_replay=F("attempts_made"),
-            next_attempt_at=timezone.now(),
-            finished_at=None,
+        started = (
+            Delivery.objects.filter(pk__in=ids)
+            .exclude(status=DeliveryStatus.PENDING)
+            .update(
+                status=DeliveryStatus.PENDING,
+                reason="",
+                attempts_before_replay=F("attempts_made"),
+                next_attempt_at=timezone.now(),
+                finished_at=None,
+            )
         )
-        transaction.on_commit(wake_delivery)
+        if started:
+            transaction.on_commit(wake_delivery)
+    return started
 
 
 def wake_delivery() -> None:

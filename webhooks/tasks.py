@@ -2,7 +2,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from webhooks import inbound, outbound
+from webhooks import inbound, outbound, recovery
 
 
 @shared_task(ignore_result=True)
@@ -18,3 +18,8 @@ def sweep_inbound() -> None:
 @shared_task(ignore_result=True)
 def deliver_due() -> None:
     outbound.deliver_due()
+
+
+@shared_task(ignore_result=True)
+def run_recoveries() -> None:
+    recovery.run_due()
