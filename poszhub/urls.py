@@ -7,6 +7,8 @@ import catalog.api
 import dispatch.api
 import installs.api
 import webhooks.api
+import webhooks.feed_api
+import webhooks.recovery_api
 from poszhub import failures
 from poszhub.health import health
 
@@ -15,6 +17,7 @@ v1 = [
     path("integrations", catalog.api.IntegrationList.as_view()),
     path("integrations/<slug:slug>", catalog.api.IntegrationDetail.as_view()),
     path("integrations/<slug:slug>/webhook", webhooks.api.receive_webhook),
+    path("integrations/<slug:slug>/events", webhooks.feed_api.IntegrationEventFeed.as_view()),
     path("installs", installs.api.InstallList.as_view()),
     path("installs/preview", installs.api.InstallPreview.as_view()),
     path("installs/swap", installs.api.InstallSwap.as_view()),
@@ -29,6 +32,9 @@ v1 = [
     path("dispatch/<slug:capability>", dispatch.api.Dispatch.as_view()),
     path("events", webhooks.api.EventList.as_view()),
     path("deliveries", webhooks.api.DeliveryList.as_view()),
+    path("deliveries/recover", webhooks.recovery_api.DeliveryRecover.as_view()),
+    path("deliveries/recover/<uuid:recovery_id>", webhooks.recovery_api.RecoveryDetail.as_view()),
+    path("deliveries/replay", webhooks.recovery_api.DeliveryReplayChosen.as_view()),
     path("deliveries/<uuid:delivery_id>/replay", webhooks.api.DeliveryReplay.as_view()),
     path("openapi.yaml", SpectacularAPIView.as_view(), name="openapi"),
 ]

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -5,11 +6,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -22,6 +25,7 @@ from tests.factories import (
     make_integration,
     make_location,
     make_merchant,
+    make_token,
     owner_of,
 )
 from webhooks import recovery
@@ -73,7 +77,8 @@ def make_deliveries(install: Install, how_many: int, status: str = DEAD, **over)
 
 def start(install: Install, actor: Actor | None = None, **over) -> Recovery:
     actor = actor or owner_of(install.merchant)
-    return recovery.start(actor, install.integration, **({"since": SINCE, "what": "dead"} | over))
+    values: dict[str, Any] = {"since": SINCE, "what": "dead"}
+    return recovery.start(actor, install.integration, **(values | over))
 
 
 def numbers(row: Recovery) -> tuple[str, int, int, int]:
@@ -357,3 +362,174 @@ def test_recovery_by_many_workers_at_once_sends_each_delivery_once(install, monk
     assert {item[0] for item in found} == {"done"}
     assert sum(item[2] for item in found) == 100
     assert Delivery.objects.filter(status=PENDING).count() == 100
+
+
+def call(method: str, path: str, token: str, body: Any = None):
+    return Client(raise_request_exception=False).generic(
+        method,
+        f"/v1/deliveries{path}",
+        json.dumps(body or {}),
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+
+
+def code_of(response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_api_counts_starts_and_tells_how_far_a_recovery_has_come(install):
+    make_deliveries(install, 2)
+    token = make_token(install.merchant)
+    body = {"integration": install.integration.slug, "since": SINCE.isoformat()}
+
+    dry = call("POST", "/recover", token, body | {"dry_run": True})
+    begun = call("POST", "/recover", token, body)
+    recovery.run_due()
+    done = call("GET", f"/recover/{begun.json()['id']}", token)
+
+    assert (dry.status_code, dry.json()) == (200, {"count": 2})
+    assert begun.status_code == 202
+    assert {name: begun.json()[name] for name in ("what", "status", "count", "done")} == {
+        "what": "dead",
+        "status": "running",
+        "count": 2,
+        "done": 0,
+    }
+    assert [done.json()[name] for name in ("status", "done", "skipped")] == ["done", 2, 0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"since": None}, {"since": "soon"}, {"what": "most"}, {"until": "x"}),
+        *({"dry_run": "maybe"}, {"integration": None}, {"merchant_id": "x"}),
+    ],
+)
+def test_api_refuses_a_recovery_it_does_not_understand(install, change):
+    body = {"integration": install.integration.slug, "since": SINCE.isoformat()} | change
+
+    response = call("POST", "/recover", make_token(install.merchant), body)
+
+    assert code_of(response) == (400, "invalid_payload")
+
+
+def test_api_knows_no_recovery_of_another_merchant(install):
+    row, token = start(install), make_token(make_merchant())
+
+    responses = [call("GET", f"/recover/{pk}", token) for pk in (row.pk, uuid4())]
+
+    assert [code_of(item) for item in responses] == [(404, "not_found")] * 2
+    assert responses[0].content == responses[1].content
+
+
+def test_api_recovers_for_a_merchant_of_its_own_only(install):
+    body = {"integration": install.integration.slug, "since": SINCE.isoformat()}
+    token, viewer = make_token(make_merchant()), make_token(install.merchant, Role.VIEWER)
+
+    other = call("POST", "/recover", token, body | {"merchant_id": str(install.merchant_id)})
+    none = call("POST", "/recover", token, body)
+    unknown = call("POST", "/recover", token, body | {"integration": "nobody"})
+    low = call("POST", "/recover", viewer, body)
+
+    assert code_of(other) == (404, "not_found")
+    assert code_of(none) == (404, "integration_not_installed")
+    assert code_of(unknown) == (404, "not_found")
+    assert code_of(low) == (403, "forbidden")
+
+
+def test_api_sends_a_selection_again_and_says_what_became_of_each(install):
+    off = make_install(install.merchant, make_integration())
+    gone = make_install(install.merchant, make_integration())
+    rows = {
+        "sent_again": make_deliveries(install, 1)[0],
+        "pending": make_deliveries(install, 1, PENDING)[0],
+        "integration_disabled": make_deliveries(off, 1)[0],
+        "integration_not_installed": make_deliveries(gone, 1)[0],
+        "not_found": make_deliveries(make_install(make_merchant(), off.integration), 1)[0],
+    }
+    lifecycle.disable(owner_of(install.merchant), off.pk)
+    lifecycle.uninstall(owner_of(install.merchant), gone.pk)
+    ids = [str(row.pk) for row in rows.values()]
+
+    response = call("POST", "/replay", make_token(install.merchant), {"ids": [*ids, ids[0]]})
+
+    assert response.status_code == 202
+    assert {item["id"]: item["result"] for item in response.json()["data"]} == {
+        str(row.pk): result for result, row in rows.items()
+    }
+    rows["sent_again"].refresh_from_db()
+    assert rows["sent_again"].status == PENDING
+    assert AuditEntry.objects.get(action="deliveries.replayed").data == {"deliveries": 1}
+
+
+def test_selection_of_a_manager_of_some_outlets_is_sent_again_only_there(install):
+    here = make_location(install.merchant)
+    mine = make_install(install.merchant, install.integration, here.pk)
+    [wide], [own] = make_deliveries(install, 1), make_deliveries(mine, 1)
+    manager = Actor(install.merchant_id, "m@example.id", Role.MANAGER, frozenset({here.pk}))
+
+    results = recovery.replay_chosen(manager, [wide.pk, own.pk])
+
+    assert results == {wide.pk: "forbidden", own.pk: "sent_again"}
+
+
+@pytest.mark.parametrize("ids", [None, [], ["x"], [str(UUID(int=n)) for n in range(501)]])
+def test_api_refuses_a_selection_it_does_not_understand(install, ids):
+    response = call("POST", "/replay", make_token(install.merchant), {"ids": ids})
+
+    assert code_of(response) == (400, "invalid_payload")
+
+
+def test_api_refuses_a_selection_of_a_viewer(install):
+    [row] = make_deliveries(install, 1)
+
+    response = call(
+        "POST", "/replay", make_token(install.merchant, Role.VIEWER), {"ids": [str(row.pk)]}
+    )
+
+    assert code_of(response) == (403, "forbidden")
+
+
+def test_selection_asks_as_many_queries_for_one_as_for_many(install):
+    counts = []
+    for how_many in (1, 20):
+        ids = [row.pk for row in make_deliveries(install, how_many)]
+        with CaptureQueriesContext(connection) as queries:
+            recovery.replay_chosen(owner_of(install.merchant), ids)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+
+
+def test_list_of_deliveries_is_narrowed(install):
+    at = timezone.now() - timedelta(hours=5)
+    other = make_install(install.merchant, make_integration())
+    make_deliveries(other, 1, DELIVERED)
+    [row] = make_deliveries(install, 1, DEAD, created_at=at)
+    token = make_token(install.merchant)
+
+    answers = {
+        query: [item["id"] for item in call("GET", f"?{query}", token).json()["data"]]
+        for query in (
+            f"integration={install.integration.slug}",
+            f"install={install.pk}",
+            "status=dead",
+            f"until={(at + timedelta(minutes=1)).strftime('%Y-%m-%dT%H:%M:%SZ')}",
+            "status=dead&event_type=order.paid",
+        )
+    }
+    none = [
+        call("GET", f"?{query}", token).json()["data"]
+        for query in ("status=dead&since=2099-01-01T00:00:00Z", "event_type=refund.created")
+    ]
+
+    assert set(map(tuple, answers.values())) == {(str(row.pk),)}
+    assert none == [[], []]
+
+
+@pytest.mark.parametrize("query", ["status=lost", "install=x", "since=x", "integration=%00"])
+def test_list_of_deliveries_refuses_a_filter_it_does_not_understand(install, query):
+    response = call("GET", f"?{query}", make_token(install.merchant))
+
+    assert code_of(response) == (400, "invalid_payload")

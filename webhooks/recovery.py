@@ -31,6 +31,15 @@ MOST_CHOSEN = 500
 # Well below the time after which the queue hands a message out again.
 RUN_SECONDS = 60.0
 SENT_AGAIN = "sent_again"
+# What `replay_chosen` says of a delivery.
+RESULTS = (
+    SENT_AGAIN,
+    "pending",
+    "not_found",
+    "forbidden",
+    "integration_disabled",
+    "integration_not_installed",
+)
 
 
 def count(
