@@ -9,6 +9,8 @@ import installs.api
 import webhooks.api
 import webhooks.feed_api
 import webhooks.recovery_api
+import webhooks.reference
+import webhooks.trying
 from poszhub import failures
 from poszhub.health import health
 
@@ -30,6 +32,9 @@ v1 = [
         installs.api.InstallAcceptVersions.as_view(),
     ),
     path("dispatch/<slug:capability>", dispatch.api.Dispatch.as_view()),
+    path("installs/<uuid:install_id>/send-example", webhooks.trying.InstallSendExample.as_view()),
+    path("event-types", webhooks.reference.EventTypeList.as_view()),
+    path("event-types/<str:event_type>", webhooks.reference.EventTypeDetail.as_view()),
     path("events", webhooks.api.EventList.as_view()),
     path("deliveries", webhooks.api.DeliveryList.as_view()),
     path("deliveries/recover", webhooks.recovery_api.DeliveryRecover.as_view()),
@@ -41,6 +46,8 @@ v1 = [
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/integrations")),
+    # Before those of installs, which take any verb below an install for their own.
+    path("", include("webhooks.urls")),
     path("", include("installs.urls")),
     path("till", include("dispatch.urls")),
     path("accounts/", include("allauth.urls")),

@@ -8,20 +8,23 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
 from catalog.capabilities import CAPABILITIES
 from webhooks.event_types import business, guests, orders, people, stock
 from webhooks.event_types.common import DEFS, OUTLET_ID
 from webhooks.event_types.notation import COUNT, FLAG, TIME, UUID, EventType, Schema, record
 
+GROUPS: tuple[tuple[Promise, tuple[EventType, ...]], ...] = (
+    (_("Orders and payments"), orders.EVENTS),
+    (_("Guests"), guests.EVENTS),
+    (_("Menu and stock"), stock.EVENTS),
+    (_("Staff"), people.EVENTS),
+    (_("The business"), business.EVENTS),
+)
 EVENT_TYPES: dict[str, EventType] = {
-    item.type: item
-    for item in (
-        *orders.EVENTS,
-        *guests.EVENTS,
-        *stock.EVENTS,
-        *people.EVENTS,
-        *business.EVENTS,
-    )
+    item.type: item for _title, events in GROUPS for item in events
 }
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

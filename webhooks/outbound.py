@@ -119,7 +119,29 @@ def _write_event(new: NewEvent) -> Event:
     return event
 
 
-def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> Event:
+def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -> Delivery:
+    """Store an event in which nothing has happened, with a delivery to this install alone.
+
+    It says so in its body, and has no place in the merchant's sequence.
+    """
+    new = NewEvent(event_type, install.merchant_id, install.location_id, None, None, data)
+    with transaction.atomic():
+        event = _event_row(new, install.merchant, install.location, is_example=True)
+        event.save(force_insert=True)
+        delivery = Delivery(
+            event=event,
+            merchant_id=install.merchant_id,
+            integration=install.integration,
+            install_id=install.pk,
+        )
+        delivery.save(force_insert=True)
+        transaction.on_commit(wake_delivery)
+    return delivery
+
+
+def _event_row(
+    new: NewEvent, merchant: Merchant, location: Location | None, *, is_example: bool = False
+) -> Event:
     event_id, occurred_at = uuid4(), new.occurred_at or timezone.now()
     body = dumps(
         {
@@ -129,7 +151,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
             "occurred_at": occurred_at.isoformat(),
             "merchant_id": str(merchant.pk),
             "location_id": str(location.pk) if location else None,
-            "sequence": merchant.event_sequence,
+            "sequence": 0 if is_example else merchant.event_sequence,
+            **({"example": True} if is_example else {}),
             "data": new.data,
         }
     )
@@ -138,7 +161,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
         merchant=merchant,
         location=location,
         type=new.type,
-        sequence=merchant.event_sequence,
+        sequence=None if is_example else merchant.event_sequence,
+        is_example=is_example,
         idempotency_key=new.idempotency_key,
         body=body,
         occurred_at=occurred_at,

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from celery import current_app
@@ -239,10 +240,11 @@ def _stop(row: Recovery) -> None:
 def _finish(row: Recovery, status: str) -> None:
     row.status, row.finished_at = status, timezone.now()
     row.save(update_fields=["status", "reason", "done", "skipped", "finished_at"])
-    _note(row, f"recovery.{status}", audit.SYSTEM, deliveries=row.done, skipped=row.skipped)
+    facts = {"deliveries": row.done, "skipped": row.skipped, "problem": row.reason}
+    _note(row, f"recovery.{status}", audit.SYSTEM, **facts)
 
 
-def _note(row: Recovery, action: str, actor: str, **numbers: int) -> None:
+def _note(row: Recovery, action: str, actor: str, **facts: Any) -> None:
     audit.record(
         action,
         actor=actor,
@@ -253,6 +255,6 @@ def _note(row: Recovery, action: str, actor: str, **numbers: int) -> None:
             "what": row.what,
             "since": row.since.isoformat(),
             "until": row.until.isoformat(),
-            **numbers,
+            **facts,
         },
     )

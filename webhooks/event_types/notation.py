@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from catalog.models import in_language
+
 Schema: TypeAlias = dict[str, Any]
 Shape: TypeAlias = Mapping[str, Schema]
 
@@ -61,3 +63,7 @@ class EventType:
     id: str
     shape: Shape
     example: Mapping[str, Any]
+
+    @property
+    def summary(self) -> str:
+        return in_language(self.en, self.id)
