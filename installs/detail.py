@@ -72,6 +72,12 @@ class Block:
     upgrade: outcome.Upgrade | None
     note: DeliveryNote | None
 
+    @property
+    def needs_attention(self) -> bool:
+        """Whether its partner does not take the events that are sent to it."""
+        is_failing = self.install.is_enabled and self.note is not None and bool(self.note.problem)
+        return is_failing or self.install.outbound_off_at is not None
+
 
 def own_installs(state: State, integration: Integration) -> list[Install]:
     return [row for row in state.rows.values() if row.integration_id == integration.pk]

@@ -168,6 +168,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_BEAT_SCHEDULE = {
     "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
+    "run-recoveries": {"task": "webhooks.tasks.run_recoveries", "schedule": 15.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
     "mail-attention": {"task": "webhooks.tasks.mail_attention", "schedule": 60.0},

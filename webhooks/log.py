@@ -14,14 +14,23 @@ from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from installs.access import Actor, Verb
+from catalog.envelope import MESSAGE_OF
+from installs.access import ALLOWED, Actor, Verb
 from installs.history import time_text
 from installs.models import Install, Merchant
-from webhooks.models import Attempt, BreakerState, Delivery, DeliveryQuerySet, DeliveryStatus
+from webhooks.models import (
+    Attempt,
+    BreakerState,
+    Delivery,
+    DeliveryQuerySet,
+    DeliveryStatus,
+    Recovery,
+)
 from webhooks.problems import Problem, problem_of
 from webhooks.redaction import shown_answer
 
 PAGE_SIZE = 25
+RECENT = 3
 # Sent with every attempt; their values are not kept.
 SIGNED_WITH = (
     "X-Posz-Signature",
@@ -84,22 +93,23 @@ def page_of(actor: Actor, merchant: Merchant, rows: DeliveryQuerySet, before: st
 def lines_of(actor: Actor, merchant: Merchant, rows: list[Delivery]) -> list[Line]:
     now, zone = timezone.now(), ZoneInfo(merchant.timezone)
     ids = {row.install_id for row in rows}
-    live = set(Install.objects.filter(pk__in=ids, is_enabled=True).values_list("pk", flat=True))
-    return [line_of(actor, row, now, zone, is_live=row.install_id in live) for row in rows]
+    installs = Install.objects.filter(pk__in=ids, is_enabled=True).in_bulk()
+    return [line_of(actor, row, now, zone, installs.get(row.install_id)) for row in rows]
 
 
 def line_of(
-    actor: Actor, row: Delivery, now: datetime, merchant_zone: ZoneInfo, *, is_live: bool
+    actor: Actor, row: Delivery, now: datetime, merchant_zone: ZoneInfo, install: Install | None
 ) -> Line:
+    """`install` is the one that it goes to, None where that is uninstalled or switched off."""
     zone = row.event.location.zone if row.event.location else merchant_zone
     is_over = row.status != DeliveryStatus.PENDING
     return Line(
         delivery=row,
         at=row.created_at.astimezone(zone),
-        problem=None if row.status == DeliveryStatus.DELIVERED else problem_of(row.reason),
-        next_words=next_words(row, now, zone, is_live=is_live),
+        problem=problem_of(row.reason, is_over=is_over),
+        next_words=next_words(row, now, zone, is_live=install is not None),
         latency=duration_text(getattr(row, "latency_ms", None)),
-        can_replay=is_over and is_live and actor.may(Verb.REPLAY, row.event.location_id),
+        can_replay=is_over and install is not None and actor.may(Verb.REPLAY, install.location_id),
     )
 
 
@@ -109,7 +119,7 @@ def tries_of(row: Delivery, zone: ZoneInfo) -> list[Try]:
             attempt=item,
             time=time_text(item.started_at.astimezone(zone)),
             latency=duration_text(item.elapsed_ms),
-            problem=problem_of(item.problem),
+            problem=problem_of(item.problem, is_over=True),
             answer=shown_answer(item.response_excerpt),
         )
         for item in row.attempts.all()
@@ -180,6 +190,23 @@ def summary_of(lines: Iterable[Line]) -> str:
         "pending": states.count(DeliveryStatus.PENDING),
         "dead": states.count(DeliveryStatus.DEAD),
     }
+
+
+def refusal_text(code: str) -> str:
+    """Why a delivery is not sent again, by what `recovery.replay_chosen` says of it."""
+    if code == DeliveryStatus.PENDING:
+        return _("It is still on its way, so there is nothing to send again.")
+    if code == "forbidden":
+        return _("Your role, or your outlets, do not allow this. Ask an owner.")
+    return str(MESSAGE_OF[code])
+
+
+def recoveries_of(actor: Actor, merchant: Merchant) -> list[Recovery]:
+    """The last few times somebody sent many again, for those who may do so themselves."""
+    if Verb.REPLAY not in ALLOWED[actor.role]:
+        return []
+    rows = Recovery.objects.filter(merchant=merchant).select_related("integration")
+    return list(rows.order_by("-created_at", "id")[:RECENT])
 
 
 def _cursor(row: Delivery | None) -> str:

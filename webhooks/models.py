@@ -156,7 +156,11 @@ class Delivery(models.Model):
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="deliveries")
     integration = models.ForeignKey(
-        Integration, models.PROTECT, related_name="deliveries", verbose_name=_("integration")
+        Integration,
+        models.PROTECT,
+        related_name="deliveries",
+        db_index=False,
+        verbose_name=_("integration"),
     )
     install_id = models.UUIDField(_("install number"), editable=False)
     status = models.CharField(
@@ -202,6 +206,7 @@ class Delivery(models.Model):
                 name="delivery_waiting",
             ),
             models.Index(fields=["merchant", "-created_at"], name="delivery_of_merchant"),
+            models.Index(fields=["integration", "created_at"], name="delivery_of_integration"),
         ]
 
     def __str__(self) -> str:
@@ -353,8 +358,8 @@ class DeliveryHealth(models.Model):
 class Recovery(models.Model):
     """A wish to send many deliveries of one integration again, carried out in steps.
 
-    `cursor` is the last delivery that was looked at, so that a worker that dies loses nothing and
-    repeats nothing.
+    `install_ids` are those that whoever asked may send to. The cursor is the last delivery that was
+    looked at, so that a worker that dies loses nothing and repeats nothing.
     """
 
     class What(models.TextChoices):
@@ -369,6 +374,7 @@ class Recovery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="recoveries")
     integration = models.ForeignKey(Integration, models.PROTECT, related_name="recoveries")
+    install_ids = models.JSONField(default=list, editable=False)
     what = models.CharField(_("what"), max_length=4, choices=What, default=What.DEAD)
     since = models.DateTimeField(_("since"))
     until = models.DateTimeField(_("until"))

@@ -8,7 +8,7 @@ token. Delivery is at least once, with a stable event id and the same bytes on e
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,7 +119,29 @@ def _write_event(new: NewEvent) -> Event:
     return event
 
 
-def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> Event:
+def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -> Delivery:
+    """Store an event in which nothing has happened, with a delivery to this install alone.
+
+    It says so in its body, and has no place in the merchant's sequence.
+    """
+    new = NewEvent(event_type, install.merchant_id, install.location_id, None, None, data)
+    with transaction.atomic():
+        event = _event_row(new, install.merchant, install.location, is_example=True)
+        event.save(force_insert=True)
+        delivery = Delivery(
+            event=event,
+            merchant_id=install.merchant_id,
+            integration=install.integration,
+            install_id=install.pk,
+        )
+        delivery.save(force_insert=True)
+        transaction.on_commit(wake_delivery)
+    return delivery
+
+
+def _event_row(
+    new: NewEvent, merchant: Merchant, location: Location | None, *, is_example: bool = False
+) -> Event:
     event_id, occurred_at = uuid4(), new.occurred_at or timezone.now()
     body = dumps(
         {
@@ -129,7 +151,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
             "occurred_at": occurred_at.isoformat(),
             "merchant_id": str(merchant.pk),
             "location_id": str(location.pk) if location else None,
-            "sequence": merchant.event_sequence,
+            "sequence": 0 if is_example else merchant.event_sequence,
+            **({"example": True} if is_example else {}),
             "data": new.data,
         }
     )
@@ -138,7 +161,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
         merchant=merchant,
         location=location,
         type=new.type,
-        sequence=merchant.event_sequence,
+        sequence=None if is_example else merchant.event_sequence,
+        is_example=is_example,
         idempotency_key=new.idempotency_key,
         body=body,
         occurred_at=occurred_at,
@@ -386,15 +410,29 @@ def replay(delivery: Delivery) -> None:
         raise ApiError("integration_not_installed")
     if not install.is_enabled:
         raise ApiError("integration_disabled")
+    start_anew([delivery.pk])
+
+
+def start_anew(ids: Collection[UUID]) -> int:
+    """Put finished deliveries at the start of their ladder, due now; return how many they were.
+
+    Whether their installs may be sent to is for the caller to know. One on its way stays as it is.
+    """
     with transaction.atomic():
-        Delivery.objects.filter(pk=delivery.pk).exclude(status=DeliveryStatus.PENDING).update(
-            status=DeliveryStatus.PENDING,
-            reason="",
-            attempts_before_replay=F("attempts_made"),
-            next_attempt_at=timezone.now(),
-            finished_at=None,
+        started = (
+            Delivery.objects.filter(pk__in=ids)
+            .exclude(status=DeliveryStatus.PENDING)
+            .update(
+                status=DeliveryStatus.PENDING,
+                reason="",
+                attempts_before_replay=F("attempts_made"),
+                next_attempt_at=timezone.now(),
+                finished_at=None,
+            )
         )
-        transaction.on_commit(wake_delivery)
+        if started:
+            transaction.on_commit(wake_delivery)
+    return started
 
 
 def wake_delivery() -> None:

@@ -8,8 +8,9 @@ from django.utils.translation import gettext_lazy
 
 from webhooks.models import OURS, Turn
 
-Told = tuple[Promise, Promise]
+Told = tuple[Promise | str, Promise]
 RETRIED = gettext_lazy("Posz tries again by itself. If it goes on, tell the partner.")
+GIVEN_UP = gettext_lazy("Tell the partner, then send it again.")
 MENDED_BY_POSZ = gettext_lazy("Our staff has to mend this. Tell Posz support if it lasts.")
 
 PROBLEMS: dict[str, Told] = {
@@ -54,9 +55,18 @@ REFUSED_STATUS: dict[int, Told] = {
     ),
     429: (
         gettext_lazy("The partner asked for fewer events at a time."),
-        gettext_lazy("Posz slows down and tries again by itself."),
+        RETRIED,
     ),
 }
+REDIRECTED: Told = (
+    gettext_lazy("The partner points to another address, and Posz does not follow."),
+    gettext_lazy("Ask the partner for its right address and tell Posz support."),
+)
+REFUSED: Told = (
+    gettext_lazy("The partner refused the event."),
+    gettext_lazy("Ask the partner what it did not like, then send it again."),
+)
+BROKEN: Told = (gettext_lazy("The partner had a problem of its own."), RETRIED)
 OF_MERCHANT = frozenset({"endpoint_gone", "http_410"})
 
 
@@ -68,12 +78,17 @@ class Problem:
     turn: Turn
 
 
-def problem_of(code: str) -> Problem | None:
-    """The code in words, None where there is no problem. A code of tomorrow is shown as it is."""
+def problem_of(code: str, *, is_over: bool = False) -> Problem | None:
+    """The code in words, None where there is no problem. A code of tomorrow is shown as it is.
+
+    `is_over` where Posz does not try again by itself any more.
+    """
     if not code:
         return None
     what, next_step = _told(code)
-    return Problem(code, what, next_step, turn_of(code))
+    if is_over and next_step is RETRIED:
+        next_step = GIVEN_UP
+    return Problem(code, what, str(next_step), turn_of(code))
 
 
 def turn_of(code: str) -> Turn:
@@ -82,23 +97,19 @@ def turn_of(code: str) -> Turn:
     return Turn.YOU if code in OF_MERCHANT else Turn.PARTNER
 
 
-def _told(code: str) -> tuple[str, str]:
+def _told(code: str) -> tuple[str, Promise]:
     status = code.removeprefix("http_")
     if status != code and status.isascii() and status.isdigit():
         what, next_step = _told_of_status(int(status))
-        return f"{what} {_('(status %(status)s)') % {'status': status}}", next_step
-    told = PROBLEMS.get(code)
-    return (str(told[0]), str(told[1])) if told else (code, str(RETRIED))
+        text = _("%(what)s (status %(status)s).")
+        return text % {"what": str(what).rstrip("."), "status": status}, next_step
+    what, next_step = PROBLEMS.get(code, (code, RETRIED))
+    return str(what), next_step
 
 
-def _told_of_status(status: int) -> tuple[str, str]:
-    if told := REFUSED_STATUS.get(status):
-        return str(told[0]), str(told[1])
+def _told_of_status(status: int) -> Told:
+    if status in REFUSED_STATUS:
+        return REFUSED_STATUS[status]
     if 300 <= status < 400:
-        return (
-            _("The partner points to another address, and Posz does not follow."),
-            _("Ask the partner for its right address and tell Posz support."),
-        )
-    if 400 <= status < 500:
-        return _("The partner refused the event."), _("Ask the partner what it did not like.")
-    return _("The partner had a problem of its own."), str(RETRIED)
+        return REDIRECTED
+    return REFUSED if 400 <= status < 500 else BROKEN

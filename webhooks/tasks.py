@@ -2,7 +2,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from webhooks import attention, inbound, outbound
+from webhooks import attention, inbound, outbound, recovery
 
 
 @shared_task(ignore_result=True)
@@ -23,3 +23,8 @@ def deliver_due() -> None:
 @shared_task(ignore_result=True)
 def mail_attention() -> None:
     attention.mail_about_incidents()
+
+
+@shared_task(ignore_result=True)
+def run_recoveries() -> None:
+    recovery.run_due()

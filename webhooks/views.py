@@ -1,5 +1,8 @@
 """The merchant's delivery log: what was sent, what came of it, and sending it again."""
 
+from collections import Counter
+from collections.abc import Mapping
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode
@@ -18,14 +21,14 @@ from django.views.decorators.http import require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 from django_htmx.http import trigger_client_event
 
-from catalog.envelope import ApiError
+from catalog.envelope import STATUS_OF
 from installs.access import ALLOWED, Verb
 from installs.tenancy import MerchantRequest, merchant_page
 from installs.views import is_partial, uuid_or_none
-from webhooks import attention, chart, filters, log
+from webhooks import attention, chart, filters, log, recovery
 from webhooks.filters import Filters
-from webhooks.models import Delivery
-from webhooks.resending import Resent, resend
+from webhooks.log import refusal_text
+from webhooks.models import Delivery, Recovery
 
 NOT_MODIFIED = 204
 
@@ -48,16 +51,21 @@ def deliveries(request: MerchantRequest) -> HttpResponse:
         "page": page,
         "items": attention.items_for(actor, merchant),
         "may_replay": Verb.REPLAY in ALLOWED[actor.role],
+        "recoveries": log.recoveries_of(actor, merchant),
         "is_live": request.GET.get("live") != "off",
         "address": address(asked, span),
         "before": before,
     }
     parts = live_parts(request, context)
     if not is_partial(request):
+        here = timezone.now().astimezone(ZoneInfo(merchant.timezone))
         more = {
             "choices": choices,
             "zone": timezone.now().astimezone(zone).tzname(),
             "chart": chart.chart_of(asked.placed(visible), span, timezone.now(), zone),
+            "whats": Recovery.What.choices,
+            "merchant_zone": here.tzname(),
+            "yesterday": f"{here - timedelta(days=1):%Y-%m-%dT%H:%M}",
         }
         return render(request, "webhooks/deliveries.html", {**context, **parts, **more})
     if request.GET.get("seen") == parts["digest"]:
@@ -78,13 +86,10 @@ def delivery(request: MerchantRequest, delivery_id: UUID) -> HttpResponse:
 @merchant_page
 def replay(request: MerchantRequest, delivery_id: UUID) -> HttpResponse:
     row = delivery_or_404(request, delivery_id)
-    try:
-        request.actor.require(Verb.REPLAY, row.event.location_id)
-    except ApiError as error:
-        return delivery_page(request, row, error.message, error.status)
-    done = resend(request.actor, [row])
-    if done.refusals:
-        return delivery_page(request, row, next(iter(done.refusals)), 409)
+    result = recovery.replay_chosen(request.actor, [row.pk])[row.pk]
+    if result != recovery.SENT_AGAIN:
+        status = STATUS_OF.get(result, 409)
+        return delivery_page(request, row, refusal_text(result), status)
     text = _("%(name)s is sent this event again.") % {"name": row.integration.name}
     if not is_partial(request):
         messages.success(request, text)
@@ -98,15 +103,12 @@ def replay(request: MerchantRequest, delivery_id: UUID) -> HttpResponse:
 @merchant_page
 def replay_selected(request: MerchantRequest) -> HttpResponse:
     """Send again what was ticked; ids that are not the merchant's are not there."""
-    if Verb.REPLAY not in ALLOWED[request.actor.role]:
-        raise ApiError("forbidden")
     asked = filters.read(
         request.GET, filters.choices_for(request.actor, request.membership.merchant)
     )
     ids = [found for text in request.POST.getlist("delivery") if (found := uuid_or_none(text))]
-    rows = filters.visible_to(request.actor).filter(pk__in=ids[: log.PAGE_SIZE])
-    done = resend(request.actor, rows.select_related("event", "integration").defer("event__body"))
-    tell(request, done)
+    visible = filters.visible_to(request.actor).filter(pk__in=ids[: log.PAGE_SIZE])
+    tell(request, recovery.replay_chosen(request.actor, visible.values_list("pk", flat=True)))
     return redirect(address(asked, chart.DAY))
 
 
@@ -163,15 +165,16 @@ def address(asked: Filters, span: chart.Span) -> str:
     return f"{reverse('webhooks:deliveries')}?{'&'.join(part for part in kept if part)}"
 
 
-def tell(request: MerchantRequest, done: Resent) -> None:
-    if done.rows:
-        count = len(done.rows)
-        text = ngettext("%(count)d event is sent again.", "%(count)d events are sent again.", count)
-        messages.success(request, text % {"count": count})
-    for refusal, count in done.refusals.items():
+def tell(request: MerchantRequest, results: Mapping[UUID, str]) -> None:
+    """What became of the ticked ones, each kind of answer said once."""
+    counts = Counter(results.values())
+    if sent := counts.pop(recovery.SENT_AGAIN, 0):
+        text = ngettext("%(count)d event is sent again.", "%(count)d events are sent again.", sent)
+        messages.success(request, text % {"count": sent})
+    for result, count in counts.items():
         text = ngettext(
             "%(count)d was left out: %(why)s", "%(count)d were left out: %(why)s", count
         )
-        messages.warning(request, text % {"count": count, "why": refusal})
-    if not done.rows and not done.refusals:
+        messages.warning(request, text % {"count": count, "why": refusal_text(result)})
+    if not results:
         messages.warning(request, _("Nothing was ticked, so nothing is sent again."))
