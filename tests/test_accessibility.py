@@ -124,7 +124,9 @@ def test_merchant_pages_have_no_violation(
     paths = [*SIGNED_IN, "/integrations/demo-qr-d", f"/deliveries/{delivery}"]
     for path in paths:
         page.goto(f"{live_hub.url}{path}{'&' if '?' in path else '?'}lang={lang}")
-        page.evaluate("document.querySelectorAll('details').forEach((item) => (item.open = true))")
+        page.evaluate(
+            "document.querySelectorAll('.disclosure').forEach((item) => (item.open = true))"
+        )
         found[path] = problems(page) + (["scrolls sideways"] if sideways(page) else [])
 
     assert found == {path: [] for path in paths}

@@ -178,8 +178,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """With a chart of what is listed. The list would take its span for a filter."""
-        request.GET = given = request.GET.copy()  # type: ignore[misc]
-        span = chart.SPANS.get(given.pop("span", [""])[-1], chart.DAY)
+        given = request.GET.copy()
+        span = chart.SPANS.get(str(given.pop("span", [""])[-1]), chart.DAY)
+        request.GET = given  # type: ignore[assignment]
         response = super().changelist_view(request, extra_context)
         if isinstance(response, TemplateResponse) and response.context_data:
             listed = response.context_data["cl"].queryset
@@ -253,7 +254,19 @@ class DeliveryHealthAdmin(ReadOnlyAdmin):
     list_select_related = ["integration", "merchant"]
     search_fields = ["=install_id", "integration__slug", "merchant__name"]
     ordering = ["-attention_at", "install_id"]
-    fields = ["install_id", *list_display, "attention_at"]
+    fields = [
+        "install_id",
+        "integration",
+        "merchant",
+        "attention",
+        "attention_at",
+        "whose_turn",
+        "problem",
+        "failing_since",
+        "failures",
+        "last_success_at",
+        "mailed_at",
+    ]
 
     @admin.display(description=gettext_lazy("whose turn"))
     def whose_turn(self, row: DeliveryHealth) -> str:
@@ -278,4 +291,19 @@ class RecoveryAdmin(ReadOnlyAdmin):
     list_select_related = ["integration", "merchant"]
     search_fields = ["=id", "integration__slug", "merchant__name", "asked_by"]
     ordering = ["-created_at", "id"]
-    fields = ["id", *list_display, "asked_by", "reason", "finished_at"]
+    fields = [
+        "id",
+        "integration",
+        "merchant",
+        "what",
+        "since",
+        "until",
+        "asked_by",
+        "status",
+        "reason",
+        "total",
+        "done",
+        "skipped",
+        "created_at",
+        "finished_at",
+    ]

@@ -13,7 +13,6 @@ from django.db.models import Count
 from django.db.models.functions import TruncHour
 from django.utils.formats import date_format
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webhooks.models import DeliveryQuerySet, DeliveryStatus
@@ -100,7 +99,7 @@ class Chart:
     @property
     def summary(self) -> str:
         said = ", ".join(f"{count} {label}" for _status, label, count in self.totals)
-        return _("%(span)s: %(counts)s") % {"span": self.span.label, "counts": said}
+        return f"{self.span.label}: {said}"
 
 
 def chart_of(rows: DeliveryQuerySet, span: Span, now: datetime, zone: ZoneInfo) -> Chart:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from webhooks.models import OURS, Turn
@@ -101,8 +100,7 @@ def _told(code: str) -> tuple[str, Promise]:
     status = code.removeprefix("http_")
     if status != code and status.isascii() and status.isdigit():
         what, next_step = _told_of_status(int(status))
-        text = _("%(what)s (status %(status)s).")
-        return text % {"what": str(what).rstrip("."), "status": status}, next_step
+        return f"{str(what).rstrip('.')} (HTTP {status}).", next_step
     what, next_step = PROBLEMS.get(code, (code, RETRIED))
     return str(what), next_step
 

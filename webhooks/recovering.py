@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -55,7 +56,7 @@ def recover(request: MerchantRequest) -> HttpResponse:
     integrations = filters.choices_for(actor, merchant).integrations
     try:
         wish = read(request.GET, merchant, integrations)
-        asked = {"since": wish.since, "until": wish.until, "what": wish.what}
+        asked: Any = {"since": wish.since, "until": wish.until, "what": wish.what}
         if request.method != "POST":
             context = {"wish": wish, "count": recovery.count(actor, wish.integration, **asked)}
             return render(request, "webhooks/recover.html", context)
@@ -85,8 +86,9 @@ def read(given: QueryDict, merchant: Merchant, integrations: list[Integration]) 
     since = _moment(given.get("since", ""), zone)
     if since >= now:
         raise ValueError(_("That moment is still to come, so there is nothing to send again."))
-    until = _moment(given["until"], zone) if given.get("until") else now
-    return Wish(integration, since, min(until, now), what)
+    asked_until = given.get("until", "")
+    until = min(_moment(asked_until, zone), now) if asked_until else now
+    return Wish(integration, since, until, what)
 
 
 def _moment(text: str, zone: ZoneInfo) -> datetime:
