@@ -212,6 +212,7 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
                     "outbound_events",
                     "inbound_events",
                     "inbound_verification",
+                    "inbound_mapping",
                 ],
             },
         ),
