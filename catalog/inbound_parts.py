@@ -25,7 +25,7 @@ MAX_FIELDS = 200
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 # https://www.rfc-editor.org/rfc/rfc6901
 POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
-FORM = re.compile(rb"[!-~]*")
+FORM = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*+")
 
 
 @dataclass(frozen=True, slots=True)
