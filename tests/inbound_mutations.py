@@ -135,14 +135,16 @@ def _header_byte(sample: Sample, _others: list[Sample], chance: random.Random) -
 
 
 def _header_hostile(sample: Sample, _others: list[Sample], chance: random.Random) -> Change | None:
-    headers = sample.request.headers
+    """In a list anything may stand beside a signature that is right, so there it is broken up."""
+    headers, signature = sample.request.headers, sample.scheme.signature
     if not headers:
         return None
     number, text = chance.randrange(len(headers)), chance.choice(HOSTILE)
     before = headers[number][1]
-    return with_header(
-        sample.request, number, chance.choice([text, f"{before}{text}x", f"{text}x{before}"])
-    )
+    around = [f"{before}{text}x", f"{text}x{before}"]
+    if signature is not None and signature.separator:
+        around = [f"{before[:-4]}{text}x{before[-4:]}"]
+    return with_header(sample.request, number, chance.choice([text, *around]))
 
 
 def _header_lost(sample: Sample, _others: list[Sample], chance: random.Random) -> Change | None:

@@ -6,7 +6,8 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from catalog.envelope import ApiError
-from catalog.inbound_mapping import read_events, read_mapping
+from catalog.inbound_events import read_events
+from catalog.inbound_mapping import read_mapping
 from catalog.inbound_presets import PRESETS
 from tests.inbound_samples import make_jwt
 

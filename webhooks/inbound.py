@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog.envelope import ApiError, json_object
-from catalog.inbound_mapping import ParsedEvent, read_envelope
+from catalog.inbound_events import ParsedEvent, read_envelope
 from catalog.models import Integration
 from dispatch import answers
 from dispatch.adapters import adapter_for
