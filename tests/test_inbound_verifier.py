@@ -103,6 +103,12 @@ def test_a_key_that_is_empty_or_unreadable_opens_nothing(encoding, key):
     assert sample.verdict(key=key).is_refused
 
 
+def test_an_empty_key_beside_another_opens_nothing():
+    signature = mac(BODY, b"").hex()
+
+    assert standard([("x-partner-signature", signature)], [b"", b"another"]).is_refused
+
+
 @pytest.mark.parametrize(
     ("age", "reason"),
     [(-301, Reason.TOO_NEW), (-300, None), (0, None), (300, None), (301, Reason.TOO_OLD)],
@@ -187,6 +193,14 @@ def test_form_that_can_be_read_in_two_ways_is_not_signed(body):
     assert sample.verdict(headers=headers, body=body).is_refused
 
 
+def test_form_bytes_that_are_no_text_are_not_read_as_another():
+    signed = f"{URL}?a=1" + "a\ufffd"
+    headers = [("x-twilio-signature", b64(mac(signed, name="sha1")))]
+
+    assert SAMPLES["twilio"].verdict(headers=headers, body=b"a=%EF%BF%BD").is_signed
+    assert SAMPLES["twilio"].verdict(headers=headers, body=b"a=%FF").is_refused
+
+
 @pytest.mark.parametrize("alg", ["none", "RS256", "HS1", ""])
 def test_jwt_of_another_algorithm_is_refused(alg):
     token = make_jwt({"iss": "MessageBird", "exp": NOW + 60}, alg=alg)
@@ -218,6 +232,15 @@ def test_an_issued_token_is_refused_where_nobody_can_check_it():
     sample = SAMPLES["grabfood"]
 
     assert verify(sample.scheme, sample.request, [TOKEN.encode()]).reason == Reason.NO_KEY
+
+
+def test_a_public_key_takes_one_spelling_of_a_signature():
+    sample = SAMPLES["midtrans-snap"]
+    (name, text), *others = sample.request.headers
+    # The last letter before the padding carries four bits that no decoder looks at.
+    twin = f"{text[:-3]}{chr(ord(text[-3]) + 1)}=="
+
+    assert sample.verdict(headers=[(name, twin), *others]).is_refused
 
 
 def test_a_public_key_that_is_none_opens_nothing():
