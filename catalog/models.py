@@ -168,6 +168,27 @@ class Integration(models.Model):
     outbound_url = models.CharField(
         _("event endpoint"), max_length=500, blank=True, help_text=_("Where Posz posts events.")
     )
+    outbound_rate_per_second = models.PositiveSmallIntegerField(
+        _("most events a second"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_("Posz never sends faster than this. Empty means no limit."),
+    )
+    outbound_concurrency = models.PositiveSmallIntegerField(
+        _("most events at once"),
+        default=256,
+        validators=[MinValueValidator(1), MaxValueValidator(1000)],
+        help_text=_("How many events may be on their way to the partner at the same moment."),
+    )
+    outbound_in_order = models.BooleanField(
+        _("one order after the other"),
+        default=False,
+        help_text=_(
+            "Events about the same order wait for each other: the next one is sent when the one "
+            "before has arrived or was given up."
+        ),
+    )
     inbound_verification = models.JSONField(
         _("inbound verification"),
         default=dict,

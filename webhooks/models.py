@@ -92,7 +92,14 @@ class Event(models.Model):
         Location, models.PROTECT, null=True, related_name="events", verbose_name=_("outlet")
     )
     type = models.CharField(_("type"), max_length=100)
-    sequence = models.PositiveBigIntegerField(_("sequence"))
+    sequence = models.PositiveBigIntegerField(
+        _("sequence"),
+        null=True,
+        help_text=_("Counts the events of a merchant. Examples are not counted."),
+    )
+    is_example = models.BooleanField(
+        _("example"), default=False, help_text=_("Sent to try an endpoint; nothing has happened.")
+    )
     idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True)
     body = models.BinaryField()
     occurred_at = models.DateTimeField(_("happened"))
@@ -123,11 +130,19 @@ class DeliveryStatus(models.TextChoices):
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self, at: datetime) -> "DeliveryQuerySet":
         """Pending ones whose time has come and that nobody holds, the longest waiting first."""
-        return (
-            self.filter(status=DeliveryStatus.PENDING, next_attempt_at__lte=at)
-            .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=at))
-            .order_by("next_attempt_at", "id")
+        return self.filter(
+            status=DeliveryStatus.PENDING, next_attempt_at__lte=at, lease_until=None
+        ).order_by("next_attempt_at")
+
+    def leased(self, at: datetime) -> "DeliveryQuerySet":
+        """Those that a worker holds, or held when it died. Their time has come, by definition."""
+        return self.filter(
+            status=DeliveryStatus.PENDING, next_attempt_at__lte=at, lease_until__isnull=False
         )
+
+    def paused(self) -> "DeliveryQuerySet":
+        """Put aside while their install is switched off; they have no due time."""
+        return self.filter(status=DeliveryStatus.PENDING, next_attempt_at=None)
 
     def for_merchant(self, merchant_id: uuid.UUID) -> "DeliveryQuerySet":
         return self.filter(merchant_id=merchant_id)
@@ -154,6 +169,13 @@ class Delivery(models.Model):
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, default=timezone.now)
     lease_until = models.DateTimeField(_("held until"), null=True)
     fencing_token = models.PositiveBigIntegerField(default=0)
+    sequence = models.PositiveBigIntegerField(_("sequence"), null=True)
+    order_key = models.CharField(
+        _("order"),
+        max_length=255,
+        blank=True,
+        help_text=_("Deliveries of an install with the same one are sent one after the other."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished"), null=True)
 
@@ -167,10 +189,16 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["event", "install_id"], name="one_delivery_per_install")
         ]
         indexes = [
+            # Per endpoint, so that one with a long queue costs the others nothing.
             models.Index(
-                fields=["next_attempt_at", "id"],
+                fields=["integration", "next_attempt_at"],
                 condition=Q(status="pending"),
-                name="delivery_due",
+                name="delivery_due_at_endpoint",
+            ),
+            models.Index(
+                fields=["install_id", "order_key", "sequence"],
+                condition=Q(status="pending"),
+                name="delivery_waiting",
             ),
             models.Index(fields=["merchant", "-created_at"], name="delivery_of_merchant"),
         ]
@@ -199,3 +227,146 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.delivery_id} #{self.number}"
+
+
+class BreakerState(models.TextChoices):
+    CLOSED = "closed", _("Sending")
+    OPEN = "open", _("Paused: the partner fails")
+    RECOVERING = "recovering", _("Catching up")
+
+
+class Endpoint(models.Model):
+    """Where an integration's events go, as all workers see it: its breaker, its pace, its totals.
+
+    Written only by whoever holds the row's lock. `in_flight` counts leased deliveries; what a worker
+    that died has left in it is corrected when its leases end.
+    """
+
+    integration = models.OneToOneField(
+        Integration,
+        models.CASCADE,
+        primary_key=True,
+        related_name="endpoint",
+        verbose_name=_("integration"),
+    )
+    state = models.CharField(
+        _("state"), max_length=10, choices=BreakerState, default=BreakerState.CLOSED
+    )
+    changed_at = models.DateTimeField(_("since"), default=timezone.now)
+    probe_at = models.DateTimeField(_("next try"), null=True)
+    window_started_at = models.DateTimeField(default=timezone.now)
+    window_attempts = models.PositiveIntegerField(default=0)
+    window_failures = models.PositiveIntegerField(default=0)
+    in_flight = models.PositiveIntegerField(_("on their way"), default=0)
+    next_slot_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    totals = models.JSONField(
+        _("attempts by outcome"),
+        default=dict,
+        help_text=_("Outcome to number of attempts since the beginning."),
+    )
+    latency_counts = models.JSONField(
+        default=list, help_text=_("Attempts per step of the latency ladder.")
+    )
+    latency_ms_total = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        db_table = "delivery_endpoint"
+        verbose_name = _("endpoint")
+        verbose_name_plural = _("endpoints")
+
+    def __str__(self) -> str:
+        return f"{self.integration_id} {self.state}"
+
+
+class Attention(models.TextChoices):
+    """What a merchant should know about an install's deliveries."""
+
+    FAILING = "endpoint_failing", _("The partner does not take events")
+    GONE = "endpoint_gone", _("The partner has closed its address for events")
+
+
+class Turn(models.TextChoices):
+    YOU = "you", _("You")
+    PARTNER = "partner", _("The partner")
+    POSZ = "posz", _("Posz")
+
+
+class DeliveryHealth(models.Model):
+    """How an install's deliveries are doing: one row, with at most one open incident.
+
+    `install_id` is no foreign key: recording an attempt must not wait for whoever changes the install.
+    """
+
+    install_id = models.UUIDField(_("install number"), primary_key=True)
+    merchant = models.ForeignKey(Merchant, models.CASCADE, related_name="delivery_health")
+    integration = models.ForeignKey(Integration, models.CASCADE, related_name="delivery_health")
+    last_success_at = models.DateTimeField(_("last success"), null=True)
+    failing_since = models.DateTimeField(_("failing since"), null=True)
+    failures = models.PositiveIntegerField(_("failures since the last success"), default=0)
+    problem = models.CharField(_("problem"), max_length=40, blank=True)
+    attention = models.CharField(
+        _("needs attention"), max_length=20, choices=Attention, blank=True, default=""
+    )
+    attention_at = models.DateTimeField(_("needs attention since"), null=True)
+    mailed_at = models.DateTimeField(_("mailed"), null=True)
+
+    class Meta:
+        db_table = "delivery_health"
+        verbose_name = _("health of deliveries")
+        verbose_name_plural = _("health of deliveries")
+        indexes = [
+            models.Index(
+                fields=["merchant"], condition=~Q(attention=""), name="health_needs_attention"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.install_id} {self.attention or 'well'}"
+
+    @property
+    def turn(self) -> Turn:
+        return Turn.YOU if self.attention == Attention.GONE else Turn.PARTNER
+
+
+class Recovery(models.Model):
+    """A wish to send many deliveries of one integration again, carried out in steps.
+
+    `cursor` is the last delivery that was looked at, so that a worker that dies loses nothing and
+    repeats nothing.
+    """
+
+    class What(models.TextChoices):
+        DEAD = "dead", _("Those that failed")
+        ALL = "all", _("All that are finished")
+
+    class Status(models.TextChoices):
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        STOPPED = "stopped", _("Stopped")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="recoveries")
+    integration = models.ForeignKey(Integration, models.PROTECT, related_name="recoveries")
+    what = models.CharField(_("what"), max_length=4, choices=What, default=What.DEAD)
+    since = models.DateTimeField(_("since"))
+    until = models.DateTimeField(_("until"))
+    status = models.CharField(_("status"), max_length=7, choices=Status, default=Status.RUNNING)
+    reason = models.CharField(_("reason"), max_length=40, blank=True)
+    total = models.PositiveIntegerField(_("found"), default=0)
+    done = models.PositiveIntegerField(_("sent again"), default=0)
+    skipped = models.PositiveIntegerField(_("left out"), default=0)
+    cursor_at = models.DateTimeField(null=True)
+    cursor_id = models.UUIDField(null=True)
+    asked_by = models.CharField(_("asked for by"), max_length=200)
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    class Meta:
+        db_table = "delivery_recovery"
+        verbose_name = _("recovery")
+        verbose_name_plural = _("recoveries")
+        indexes = [models.Index(fields=["merchant", "-created_at"], name="recovery_of_merchant")]
+
+    def __str__(self) -> str:
+        return f"{self.integration_id} {self.what} since {self.since:%Y-%m-%d %H:%M} {self.status}"
