@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('catalog', '0003_verification'),
+        ('catalog', '0004_delivery_pace'),
     ]
 
     operations = [
