@@ -215,6 +215,7 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
                     "outbound_in_order",
                     "inbound_events",
                     "inbound_verification",
+                    "inbound_mapping",
                 ],
             },
         ),

@@ -243,7 +243,7 @@ def test_integration_is_saved_from_its_form(staff: Client):
         ("outbound_events", {"outbound_events": "Order Paid"}, "reads like “order.paid”"),
         ("inbound_events", {"inbound_events": '{"a.b": "auth_provider"}'}, "does not declare"),
         ("inbound_events", {"inbound_events": "[]"}, "object of event type"),
-        ("inbound_verification", {"inbound_verification": '{"x": 1}'}, "leave this as {}"),
+        ("inbound_verification", {"inbound_verification": '{"x": 1}'}, "is one of"),
         ("outbound_url", {"outbound_url": "https://10.0.0.1/"}, "private or reserved"),
         ("api_base_url", {"api_base_url": "ftp://partner.example"}, "starting with https://"),
         ("data_residency", {"data_residency": "ID"}, "two-letter country code"),
