@@ -168,6 +168,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.05}
 )
 CELERY_BEAT_SCHEDULE = {
+    "tick": {"task": "poszhub.tasks.tick", "schedule": 15.0},
     "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
@@ -302,6 +303,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = not DEBUG
 SECURE_SSL_REDIRECT = env_flag("SECURE_SSL_REDIRECT", default=not DEBUG)
+# Probes come from inside, past the proxy that speaks TLS, and take a redirect for a good answer.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 # Neighbouring subdomains and the browsers' preload list are for the owner of the domain to decide.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env_flag("HSTS_INCLUDE_SUBDOMAINS", default=False)
