@@ -326,6 +326,9 @@ DISPATCH_THREADS_PER_PARTNER = 32
 INBOUND_RATE_PER_MINUTE = int(os.environ.get("INBOUND_RATE_PER_MINUTE", "6000"))
 DELIVERY_TIMEOUT_SECONDS = 15
 
+# What Prometheus shows as its bearer token; without one, metrics are served while DEBUG is on only.
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "").strip()
+
 LOG_FORMAT = os.environ.get("LOG_FORMAT", "plain")
 if LOG_FORMAT not in {"plain", "json"}:
     raise ImproperlyConfigured("LOG_FORMAT is plain or json.")
