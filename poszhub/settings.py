@@ -169,7 +169,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "poszhub.tasks.tick", "schedule": 15.0},
-    "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
+    "look-after-deliveries": {"task": "webhooks.tasks.look_after_deliveries", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
@@ -324,7 +324,7 @@ DISPATCH_BREAKER_FAILURES = 3
 DISPATCH_BREAKER_OPEN_FOR = timedelta(seconds=30)
 DISPATCH_THREADS_PER_PARTNER = 32
 INBOUND_RATE_PER_MINUTE = int(os.environ.get("INBOUND_RATE_PER_MINUTE", "6000"))
-DELIVERY_TIMEOUT_SECONDS = 15
+DELIVERY_TIMEOUT_SECONDS = float(os.environ.get("DELIVERY_TIMEOUT_SECONDS", "15"))
 
 # What Prometheus shows as its bearer token; without one, metrics are served while DEBUG is on only.
 METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "").strip()

@@ -82,6 +82,7 @@ def catalog_form(**over: Any) -> dict[str, Any]:
         "capabilities-receipt_qr": "on",
         "capabilities-receipt_qr-version": "1",
         "previous_secret_seconds": "300",
+        "outbound_concurrency": "256",
         "data_residency": "id",
         "secrets-TOTAL_FORMS": "0",
         "secrets-INITIAL_FORMS": "0",

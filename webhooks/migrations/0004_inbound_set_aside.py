@@ -6,9 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('catalog', '0004_delivery_pace'),
-        ('installs', '0004_oauth'),
-        ('webhooks', '0002_delivery_engine'),
+        ('webhooks', '0003_endpoints'),
     ]
 
     operations = [
