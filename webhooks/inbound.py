@@ -174,7 +174,9 @@ def process(event_id: UUID) -> bool:
             row.processed_at = timezone.now()
             row.save(update_fields=["status", "processed_at"])
     except Exception as error:
-        logger.exception("Inbound event %s could not be processed", event_id)
+        logger.exception(
+            "Inbound event %s could not be processed", event_id, extra={"event_id": str(event_id)}
+        )
         _processing_failed(event_id, type(error).__name__)
     return True
 
