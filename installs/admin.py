@@ -28,7 +28,7 @@ from catalog.forms import IntegrationForm
 from installs import lifecycle
 from installs.access import Actor
 from installs.admin_secrets import age_of_secret, end_of_secret
-from installs.credentials import set_client_secret
+from installs.credentials import OWN_PURPOSES, set_client_secret
 from installs.fields import DecryptError
 from installs.models import (
     ApiToken,
@@ -39,7 +39,6 @@ from installs.models import (
     Membership,
     Merchant,
     OAuthGrant,
-    Purpose,
     Role,
     User,
 )
@@ -69,7 +68,7 @@ class SecretInline(ReadOnlyInline):
     model = IntegrationSecret
     template = "admin/installs/secrets_inline.html"
     # The client secret is the partner's to rotate.
-    purposes = [item for item in Purpose.choices if item[0] != Purpose.OAUTH_CLIENT]
+    purposes = [(str(item), item.label) for item in OWN_PURPOSES]
     fields = ["purpose", "state", "age", "end", "late_uses", "late_used_at"]
     verbose_name_plural = gettext_lazy("secrets (their values are never shown)")
     ordering = ["purpose", "state"]

@@ -97,8 +97,7 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_rotate_permission(request):
             raise PermissionDenied
-        is_ours = purpose in Purpose.values and purpose != Purpose.OAUTH_CLIENT
-        if not is_ours or verb not in QUESTIONS:
+        if purpose not in credentials.OWN_PURPOSES or verb not in QUESTIONS:
             raise Http404
         integration = get_object_or_404(Integration, pk=integration_id)
         if request.method != "POST":
