@@ -36,7 +36,7 @@ MOST_LIFE_SECONDS = 10 * 365 * 24 * 3600
 # A token has to stand in a header: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 TOKEN = re.compile(r"[!-~]{1,8192}")
 # https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-OUR_FAULT = frozenset({"invalid_client", "unauthorized_client"})
+OUR_FAULT = ("invalid_client", "unauthorized_client")
 
 
 class Client(OAuthClient):

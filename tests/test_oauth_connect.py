@@ -447,6 +447,8 @@ GOOD = {"access_token": "a", "token_type": "Bearer", "expires_in": 60}
         (as_json({"error": "invalid_grant"}, 400), "code_refused"),
         (as_json({"error": "invalid_client"}, 401), "unauthorized"),
         (as_json({"error": "temporarily_unavailable"}, 200), "nonsense"),
+        (as_json({"error": {"code": "invalid_grant"}}, 400), "refused"),
+        (as_json({"error": ["invalid_client"]}, 401), "refused"),
     ],
 )
 def test_wrong_token_answer_is_told_in_words(client, integration, partner, reply, problem):
