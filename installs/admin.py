@@ -25,9 +25,10 @@ from django.utils.translation import gettext_lazy, ngettext
 from catalog.admin import IntegrationAdmin, KeptWhileUsedAdmin, ReadOnlyAdmin, pretty
 from catalog.envelope import ApiError
 from catalog.forms import IntegrationForm
+from catalog.models import Integration
 from installs import lifecycle
 from installs.access import Actor
-from installs.admin_secrets import age_of_secret, end_of_secret
+from installs.admin_secrets import age_of_secret, end_of_secret, staff_label
 from installs.credentials import OWN_PURPOSES, set_client_secret
 from installs.fields import DecryptError
 from installs.models import (
@@ -103,12 +104,6 @@ class IntegrationSecretsForm(IntegrationForm):
         ),
     )
 
-    def _save_m2m(self) -> None:
-        # The row is saved by now, and a secret refers to it.
-        super()._save_m2m()  # type: ignore[misc]
-        if self.cleaned_data.get("client_secret"):
-            set_client_secret(self.instance, self.cleaned_data["client_secret"])
-
 
 def with_client_secret() -> Any:
     title, options = IntegrationAdmin.fieldsets[3]
@@ -120,9 +115,20 @@ def with_client_secret() -> Any:
 
 
 # The catalog knows nothing of secrets, so their field and their panel are added from here.
-IntegrationAdmin.form = IntegrationSecretsForm
-IntegrationAdmin.fieldsets = with_client_secret()
-IntegrationAdmin.inlines = [*IntegrationAdmin.inlines, SecretInline]
+admin.site.unregister(Integration)
+
+
+@admin.register(Integration)
+class IntegrationWithSecretsAdmin(IntegrationAdmin):
+    form = IntegrationSecretsForm
+    fieldsets = with_client_secret()
+    inlines = [*IntegrationAdmin.inlines, SecretInline]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        # Here and not in the form: the row is saved by now, and the log has to say who did it.
+        if text := form.cleaned_data.get("client_secret"):
+            set_client_secret(form.instance, text, staff_label(request))
 
 
 class LocationInline(admin.StackedInline):  # type: ignore[type-arg]
@@ -411,8 +417,7 @@ class InstallAdmin(ReadOnlyAdmin):
 
 def staff_actor(request: HttpRequest, row: Install) -> Actor:
     """Staff act with an owner's rights and are named in the merchant's audit log."""
-    label = f"staff:{request.user.get_username()}"[:254]
-    return Actor(merchant_id=row.merchant_id, label=label, role=Role.OWNER)
+    return Actor(merchant_id=row.merchant_id, label=staff_label(request), role=Role.OWNER)
 
 
 @admin.register(OAuthGrant)

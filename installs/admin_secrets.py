@@ -102,7 +102,7 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
         integration = get_object_or_404(Integration, pk=integration_id)
         if request.method != "POST":
             return self._ask(request, integration, purpose, verb)
-        actor = f"staff:{request.user.get_username()}"[:254]
+        actor = staff_label(request)
         if verb == "stage":
             value = credentials.stage(integration, purpose, actor)
             return self._show_once(request, integration, purpose, value)
@@ -145,6 +145,10 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
             "integration_page": integration_page(integration),
             "purpose": Purpose(purpose),
         }
+
+
+def staff_label(request: HttpRequest) -> str:
+    return f"staff:{request.user.get_username()}"[:254]
 
 
 def integration_page(integration: Integration) -> str:
