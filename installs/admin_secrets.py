@@ -47,6 +47,8 @@ def age_of_secret(row: IntegrationSecret, now: datetime) -> str:
     if row.activated_at is None:
         return _("not in use yet")
     days = (now - row.activated_at).days
+    if not days:
+        return _("rotated less than a day ago")
     age = ngettext("rotated %(days)d day ago", "rotated %(days)d days ago", days) % {"days": days}
     if row.state == SecretState.CURRENT and now - row.activated_at > ROTATE_AFTER:
         return _("⚠ %(age)s: rotate it, it is older than 90 days") % {"age": age}
