@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.functional import Promise
@@ -157,7 +158,7 @@ def refused_page(request: MerchantRequest, slug: str, refused: oauth.RefusedErro
 def has_connection(state: OAuthState) -> bool:
     """Whether it works there all the same: a reconnect failed, or the partner came back twice."""
     rows = Install.objects.for_merchant(state.merchant_id).filter(
-        integration=state.integration, location_id=state.location_id
+        Q(location_id=state.location_id), integration=state.integration
     )
     return rows.filter(connection=Connection.CONNECTED).exists()
 
