@@ -3,7 +3,7 @@ from typing import Any
 
 import django
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
 from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "poszhub.settings")
@@ -22,3 +22,12 @@ def require_right_keys(**_kwargs: Any) -> None:
     except ImproperlyConfigured as error:
         # Celery logs what a handler raises and goes on, unless it asks to leave.
         raise SystemExit(str(error)) from None
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def finish_deliveries(**_kwargs: Any) -> None:
+    """What is in flight ends and is recorded before the process goes."""
+    from webhooks import engine
+
+    engine.stop_of_this_process()

@@ -167,7 +167,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.05}
 )
 CELERY_BEAT_SCHEDULE = {
-    "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
+    "look-after-deliveries": {"task": "webhooks.tasks.look_after_deliveries", "schedule": 10.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
@@ -29,6 +28,7 @@ from dispatch.models import Answer
 from installs import audit, scope
 from installs.ladder import next_attempt_at
 from installs.models import Install, Location, Merchant
+from installs.wake import wake
 from webhooks.models import InboundEvent, InboundStatus
 from webhooks.signed import require_signed
 
@@ -230,13 +230,7 @@ def sweep() -> int:
 
 
 def wake_processing(event_id: UUID) -> None:
-    """Hand the row to a worker. A queue that is down costs nothing: the sweep finds the row."""
-    try:
-        current_app.send_task(
-            "webhooks.tasks.process_inbound", [str(event_id)], ignore_result=True, retry=False
-        )
-    except Exception:
-        logger.exception("The queue is down; the sweep will process %s", event_id)
+    wake("webhooks.tasks.process_inbound", str(event_id))
 
 
 def _apply(row: InboundEvent) -> None:
