@@ -78,9 +78,10 @@ class Rig:
             timeout=10,
         )
 
-    def kill(self, *names: str) -> None:
+    def kill(self, *names: str, down_seconds: float = 0) -> None:
         for name in names:
             self.programs[name].kill()
+        time.sleep(down_seconds)
         for name in names:
             self.programs[name].start()
 
@@ -89,7 +90,7 @@ class Rig:
             "worker": lambda: self.kill("worker"),
             "other worker": lambda: self.kill("other worker"),
             "beat": lambda: self.kill("beat"),
-            "redis": lambda: self.kill("redis"),
+            "redis": lambda: self.kill("redis", down_seconds=2),
             "everything": lambda: self.kill("worker", "other worker", "beat", "redis"),
             "postgres": lambda: stack.restart_postgres(self.postgres),
             "flushall": lambda: redis.Redis(port=self.redis_port).flushall(),

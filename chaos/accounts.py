@@ -73,91 +73,95 @@ class Accounts:
 
 
 def settle(
-    run: Run, record: list[Received], attempts: Iterable[Attempted], rows: dict[str, int]
+    run: Run, record: list[Received], attempts: list[Attempted], rows: dict[str, int]
 ) -> Accounts:
-    """`rows` counts the database: events, and deliveries by status."""
-    attempted = {(item.delivery_id, item.number): item for item in attempts}
-    requests = Counter((item.delivery_id, item.attempt) for item in record)
-    again = received_again(record)
-    hit = hit_in_flight(run, record)
-    reached = {slug: {item.event_id for item in record if item.slug == slug} for slug in run.slugs}
+    """`rows` counts the database: events, deliveries, and deliveries by status."""
+    counts: dict[str, Any] = {}
+    promises: dict[str, bool] = {}
+    for account in (
+        of_events(run, record, rows),
+        of_attempts(record, attempts),
+        of_kills(run, record),
+    ):
+        counts |= account[0]
+        promises |= account[1]
+    return Accounts(counts, [promise for promise, is_kept in promises.items() if not is_kept])
+
+
+Account = tuple[dict[str, Any], dict[str, bool]]
+
+
+def of_events(run: Run, record: list[Received], rows: dict[str, int]) -> Account:
     ids = set(run.accepted.values())
+    reached = {slug: {item.event_id for item in record if item.slug == slug} for slug in run.slugs}
     lost = sum(len(ids - seen) for seen in reached.values())
-    unaccounted = [key for key in requests if key not in attempted]
-    invented = [
-        key
-        for key, item in attempted.items()
-        if item.response_status is not None and key not in requests
-    ]
-    repeated = {key: count - 1 for key, count in requests.items() if count > 1}
-    recoveries = [
-        lease.recovered_at - killed_at
-        for lease in run.leases.values()
-        if lease.recovered_at is not None and (killed_at := run.kill_of(lease)) is not None
-    ]
-    left = [
-        lease
-        for lease in run.leases.values()
-        if lease.recovered_at is None or run.kill_of(lease) is None
-    ]
-    delivered = rows.get("delivered", 0)
-    wanted = run.events * len(run.slugs)
-    settle_seconds = (
-        run.settled_at - max((at for at, _what in run.kills), default=run.settled_at)
-        if run.settled_at
-        else None
-    )
-    counts: dict[str, Any] = {
+    wanted, delivered = run.events * len(run.slugs), rows.get("delivered", 0)
+    posted = f"{seconds(run.posting_seconds)}, the slowest {seconds(run.slowest_accept)}"
+    counts = {
         "events accepted with 202": f"{len(run.accepted)} of {run.events}",
-        "posted within (slowest event, with all its repetitions)": (
-            f"{seconds(run.posting_seconds)} ({seconds(run.slowest_accept)})"
-        ),
+        "accepted within, repetitions included": posted,
         "event rows": rows["events"],
-        "deliveries": f"{rows['deliveries']}, delivered {delivered}, expected {wanted}",
+        "deliveries": f"{rows['deliveries']}, delivered {delivered}",
         **{f"event ids received by {slug}": len(seen & ids) for slug, seen in reached.items()},
         "lost": lost,
-        "disturbances": ", ".join(
-            f"{what} {count}x" for what, count in Counter(what for _at, what in run.kills).items()
-        ),
-        "requests received": f"{len(record)} ({summary(item.answer for item in record)})",
-        "attempts recorded": f"{len(attempted)} ({summary(map(kind, attempted.values()))})",
-        "requests without a recorded attempt": len(unaccounted),
-        "attempts with an answer that no partner gave": len(invented),
-        "attempts sent twice under one number": sum(repeated.values()),
-        "leases left behind by a kill": len(run.leases),
-        "  of them with a request that had reached the partner": len(hit),
-        "received again after success (bound: the line above)": sum(again.values()),
         "sent again by hand after five attempts": run.replayed,
-        f"slowest recovery of a lease (at most {RECOVERY_SECONDS} s)": seconds(
-            max(recoveries, default=None)
-        ),
-        "settled after the last disturbance": seconds(settle_seconds),
     }
     promises = {
         "every event was accepted": len(run.accepted) == run.events == rows["events"],
         "every delivery was delivered": delivered == rows["deliveries"] == wanted,
         "nothing was lost": lost == 0,
-        "every request has its attempt": not unaccounted,
-        "every answered attempt had its request": not invented,
-        "only kills repeat a number": {delivery for delivery, _number in repeated} <= hit.keys(),
-        "only kills repeat a success": again.keys() <= hit.keys()
-        and sum(again.values()) <= sum(hit.values()),
-        "only kills leave leases behind": not left,
-        "leases are recovered in time": max(recoveries, default=0) <= RECOVERY_SECONDS,
     }
-    return Accounts(counts, [promise for promise, is_kept in promises.items() if not is_kept])
+    return counts, promises
 
 
-def received_again(record: list[Received]) -> Counter[str]:
-    """Delivery to the number of requests after the first one that its partner accepted."""
-    again: Counter[str] = Counter()
-    accepted = set()
-    for item in record:
-        if item.delivery_id in accepted:
-            again[item.delivery_id] += 1
-        elif item.answer == ACCEPT:
-            accepted.add(item.delivery_id)
-    return again
+def of_attempts(record: list[Received], attempts: list[Attempted]) -> Account:
+    requests = {(item.delivery_id, item.attempt) for item in record}
+    recorded = {(item.delivery_id, item.number) for item in attempts}
+    answered = {
+        (item.delivery_id, item.number) for item in attempts if item.response_status is not None
+    }
+    repeated = len(record) - len(requests)
+    counts = {
+        "requests received": f"{len(record)} ({summary(item.answer for item in record)})",
+        "attempts recorded": f"{len(attempts)} ({summary(map(kind, attempts))})",
+        "requests without a recorded attempt": len(requests - recorded),
+        "recorded answers that no partner gave": len(answered - requests),
+        "requests that repeat the number of another": repeated,
+    }
+    promises = {
+        "every request has its attempt": requests <= recorded,
+        "every answer was given": answered <= requests,
+        "no two requests are one attempt": repeated == 0,
+    }
+    return counts, promises
+
+
+def of_kills(run: Run, record: list[Received]) -> Account:
+    hit, again = hit_in_flight(run, record), accepted_again(record)
+    kills = [(run.kill_of(lease), lease.recovered_at) for lease in run.leases.values()]
+    recoveries = [back - at for at, back in kills if at is not None and back is not None]
+    slowest = max(recoveries, default=0.0)
+    settled = run.settled_at - run.kills[-1][0] if run.settled_at and run.kills else None
+    counts = {
+        "disturbances": summary(what for _at, what in run.kills),
+        "leases left behind by them": len(run.leases),
+        "of these with a request that had reached the partner": sum(hit.values()),
+        "accepted again by a partner": f"{sum(again.values())} (bound: the line above)",
+        "slowest recovery of a lease": f"{seconds(slowest)} (at most {RECOVERY_SECONDS} s)",
+        "settled after the last disturbance": seconds(settled),
+    }
+    promises = {
+        "only kills repeat a success": all(again[key] <= hit[key] for key in again),
+        "only kills leave leases behind": len(recoveries) == len(run.leases),
+        "leases are recovered in time": slowest <= RECOVERY_SECONDS,
+    }
+    return counts, promises
+
+
+def accepted_again(record: list[Received]) -> Counter[str]:
+    """Delivery to how often its partner accepted it after the first time."""
+    accepted = Counter(item.delivery_id for item in record if item.answer == ACCEPT)
+    return accepted - Counter(accepted.keys())
 
 
 def hit_in_flight(run: Run, record: list[Received]) -> Counter[str]:
@@ -177,7 +181,7 @@ def kind(attempt: Attempted) -> str:
 
 
 def summary(kinds: Iterable[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in Counter(kinds).most_common())
+    return ", ".join(f"{count} {name}" for name, count in Counter(kinds).most_common())
 
 
 def seconds(value: float | None) -> str:

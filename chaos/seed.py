@@ -22,7 +22,7 @@ from tests.factories import (  # noqa: E402
     make_merchant,
     make_token,
 )
-from webhooks.outbound import LEASE  # noqa: E402
+from webhooks.claims import LEASE  # noqa: E402
 
 
 def main(url: str, slugs: list[str]) -> None:
