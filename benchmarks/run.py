@@ -15,7 +15,7 @@ def main() -> int:
     with stack.postgres() as url:
         env = os.environ | {"DATABASE_URL": url, "DEBUG": "1"}
         command = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[2:]]
-        return subprocess.run(command, env=env, check=False).returncode  # noqa: S603
+        return subprocess.run(command, env=env, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from tests.stack import Program
 SLUGS = ["bakery", "ledger", "loyalty"]
 DISTURBANCES = ["worker", "beat", "redis", "other worker", "flushall", "postgres", "everything"]
 POSTERS = 6
-DISTURBED_EVERY_SECONDS = 4.0
+DISTURBED_EVERY_SECONDS = 3.0
+EVENTS_PER_CYCLE = 2000
 EVENTS_PER_SECOND = 70
 DELIVERY_TIMEOUT_SECONDS = 2
 # By then whoever is alive has written what came of an attempt.
@@ -214,15 +215,12 @@ def unsettled(it: Rig) -> bool:
     return bool(it.query("SELECT 1 FROM delivery WHERE status <> 'delivered' LIMIT 1"))
 
 
-def disturb(it: Rig, run: Run, kinds: Sequence[str], until: float) -> None:
-    """As long as events are posted, and each kind at least once."""
-    count = 0
-    while count < len(kinds) or (len(run.accepted) < run.events and time.monotonic() < until):
+def disturb(it: Rig, run: Run, kinds: Sequence[str]) -> None:
+    """Each kind in turn, while events are posted."""
+    for what in kinds * max(1, run.events // EVENTS_PER_CYCLE):
         time.sleep(DISTURBED_EVERY_SECONDS)
-        what = kinds[count % len(kinds)]
         run.kills.append((time.time(), what))
         it.disturb(what)
-        count += 1
 
 
 def account(it: Rig, run: Run) -> Accounts:
@@ -258,7 +256,7 @@ def main() -> int:
         started = time.monotonic()
         for act in acts:
             act.start()
-        disturb(it, run, options.only or DISTURBANCES, until)
+        disturb(it, run, options.only or DISTURBANCES)
         for act in acts:
             act.join()
         print(f"Chaos run of {time.monotonic() - started:.0f} s, seed {options.seed}")
