@@ -4,7 +4,8 @@
 goal in brackets. Partners are one cheap process (`benchmarks.sink`); everything else is what runs in
 production: the engine in processes of its own, web workers, Celery workers. The parts:
 
-throughput  the engine in one process beside a bare loop and beside one Celery task per delivery
+throughput  the engine in one process beside a bare loop and beside
+            one Celery task per delivery (two worker processes)
 slow        one process of the engine and a partner that takes 200 ms
 latency     from the accepted event (202 read) to the received request, 200 events a second
 hanging     the same for one partner while another one never answers
@@ -73,7 +74,7 @@ def throughput(bench: Bench) -> None:
     """Mixed: 2 % of the deliveries go to a partner that never answers, with a timeout of 2 s."""
     command = ["celery", "-A", "benchmarks.per_delivery", "worker", "--pool", "prefork", "-c", "2"]
     for name, (paths, shares, goal) in CASES.items():
-        speeds = {variant: Speed() for variant in ("bare", "product", "per delivery")}
+        speeds = {variant: Speed() for variant in ("bare loop", "engine", "task each")}
         with (
             bench.child("bare") as bare,
             bench.child("product") as product,
@@ -87,15 +88,15 @@ def throughput(bench: Bench) -> None:
                 )
                 bench.make_due(MANY, shares)
                 done = bare.run()
-                speeds["bare"].add(done["result"], done["seconds"], done["cpu_seconds"])
+                speeds["bare loop"].add(done["result"], done["seconds"], done["cpu_seconds"])
                 execute(f"DROP INDEX {INDEX}")
                 bench.point(*paths)
                 bench.make_due(MANY, shares)
                 done = product.run()
-                speeds["product"].add(done["result"], done["seconds"], done["cpu_seconds"])
+                speeds["engine"].add(done["result"], done["seconds"], done["cpu_seconds"])
                 bench.point(*paths)
                 bench.make_due(FEW, shares)
-                speeds["per delivery"].add(FEW, *run_tasks(bench, worker))
+                speeds["task each"].add(FEW, *run_tasks(bench, worker))
         report_speeds(name, speeds, goal)
 
 
@@ -115,7 +116,7 @@ def report_speeds(name: str, speeds: dict[str, Speed], goal: float) -> None:
     print(f"{name}: deliveries a second, processor seconds per 1,000; medians of {ROUNDS} rounds")
     for variant, speed in speeds.items():
         print(f"  {variant:14} {speed.rate:8.0f} {speed.cpu:8.2f}")
-    bare, product, task = speeds["bare"], speeds["product"], speeds["per delivery"]
+    bare, product, task = speeds["bare loop"], speeds["engine"], speeds["task each"]
     print(f"  of the bare loop:            {product.rate / bare.rate:.2f} (goal: at least {goal})")
     if name != "mixed":
         print(f"  of a task per delivery:      {product.rate / task.rate:.1f} (goal: at least 10)")
@@ -152,8 +153,152 @@ async def post_events(url: str, token: str, per_second: int, seconds: int) -> di
     return accepted
 
 
-def waits(bench: Bench, url: str, per_second: int, seconds: int) -> list[float]:
-    """Milliseconds from the 202 to the request at the first endpoint, of each event."""
+@dataclass
+class Waits:
+    """Milliseconds from the 202 to the request at the first endpoint, one per event."""
+
+    milliseconds: list[float]
+    accepted_per_second: float
+
+    @property
+    def latency(bench: Bench) -> None:
+    """Also at a rate that leaves processors free, to tell waiting from working."""
+    bench.point("/0")
+    with hub(bench) as url:
+        for per_second in (50, 200):
+            found = waits(bench, url, per_second, 10)
+            print(f"accepted to received, {per_second} a second: {found} (goal: p95 below 100 ms)")
+
+
+def hanging(bench: Bench) -> None:
+    found = {}
+    for name, other in {"quick": "/50", "hanging": "/hang"}.items():
+        bench.point("/50", other)
+        with hub(bench) as url:
+            found[name] = waits(bench, url, 50, 15)
+        print(f"accepted to received, 50 a second, beside a {name} partner: {found[name]}")
+    ratio = found["hanging"].p95 / found["quick"].p95
+    print(f"  p95 is {ratio:.2f} times as long beside the hanging one (goal: at most 2)")
+
+
+def rate(self) -> float:
+        return statistics.median(self.per_second)
+
+    @property
+    def cpu(self) -> float:
+        return statistics.median(self.cpu_per_1000)
+
+
+CASES: dict[str, tuple[list[str], list[int], float]] = {
+    "instant": (["/0"] * 4, [1] * 4, 0.8),
+    "50 ms": (["/50"] * 4, [1] * 4, 0.8),
+    "mixed": (["/50"] * 4 + ["/hang"], [49] * 4 + [4], 0.7),
+}
+MANY, FEW = 8000, 400
+
+
+def throughput(bench: Bench) -> None:
+    """Mixed: 2 % of the deliveries go to a partner that never answers, with a timeout of 2 s."""
+    command = ["celery", "-A", "benchmarks.per_delivery", "worker", "--pool", "prefork", "-c", "2"]
+    for name, (paths, shares, goal) in CASES.items():
+        speeds = {variant: Speed() for variant in ("bare loop", "engine", "task each")}
+        with (
+            bench.child("bare") as bare,
+            bench.child("product") as product,
+            bench.program(*command) as worker,
+        ):
+            wait_for_worker()
+            for _ in range(ROUNDS):
+                bench.point(*paths)
+                execute(
+                    f"CREATE INDEX {INDEX} ON delivery (next_attempt_at) WHERE status = 'pending'"
+                )
+                bench.make_due(MANY, shares)
+                done = bare.run()
+                speeds["bare loop"].add(done["result"], done["seconds"], done["cpu_seconds"])
+                execute(f"DROP INDEX {INDEX}")
+                bench.point(*paths)
+                bench.make_due(MANY, shares)
+                done = product.run()
+                speeds["engine"].add(done["result"], done["seconds"], done["cpu_seconds"])
+                bench.point(*paths)
+                bench.make_due(FEW, shares)
+                speeds["task each"].add(FEW, *run_tasks(bench, worker))
+        report_speeds(name, speeds, goal)
+
+
+def run_tasks(bench: Bench, worker: Program) -> tuple[float, float]:
+    ids = [
+        str(pk) for pk in Delivery.objects.order_by("next_attempt_at").values_list("pk", flat=True)
+    ]
+    started_at, cpu = time.monotonic(), cpu_seconds(worker.pid)
+    for pk in ids:
+        deliver.delay(pk)
+    while bench.attempts() < len(ids):
+        time.sleep(0.02)
+    return time.monotonic() - started_at, cpu_seconds(worker.pid) - cpu
+
+
+def report_speeds(name: str, speeds: dict[str, Speed], goal: float) -> None:
+    print(f"{name}: deliveries a second, processor seconds per 1,000; medians of {ROUNDS} rounds")
+    for variant, speed in speeds.items():
+        print(f"  {variant:14} {speed.rate:8.0f} {speed.cpu:8.2f}")
+    bare, product, task = speeds["bare loop"], speeds["engine"], speeds["task each"]
+    print(f"  of the bare loop:            {product.rate / bare.rate:.2f} (goal: at least {goal})")
+    if name != "mixed":
+        print(f"  of a task per delivery:      {product.rate / task.rate:.1f} (goal: at least 10)")
+        print(f"  of its processor time:       {product.cpu / task.cpu:.3f} (goal: at most 0.1)")
+    sys.stdout.flush()
+
+
+def slow(bench: Bench) -> None:
+    rates = []
+    with bench.child("product") as product:
+        for _ in range(ROUNDS):
+            bench.point("/200")
+            bench.make_due(MANY, [1])
+            done = product.run()
+            rates.append(done["result"] / done["seconds"])
+    rate = statistics.median(rates)
+    print(f"a 200 ms partner, one process: {rate:.0f} deliveries a second (goal: at least 1000)")
+
+
+async def post_events(url: str, token: str, per_second: int, seconds: int) -> dict[str, float]:
+    """Event id to the monotonic second at which its 202 was read."""
+    accepted: dict[str, float] = {}
+    started_at = time.monotonic()
+
+    async def post(number: int, session: aiohttp.ClientSession) -> None:
+        await asyncio.sleep(started_at + number / per_second - time.monotonic())
+        async with session.post(url, json={"type": "order.paid", "data": DATA}) as reply:
+            assert reply.status == 202, await reply.text()
+            accepted[(await reply.json())["id"]] = time.monotonic()
+
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        await asyncio.gather(*(post(number, session) for number in range(per_second * seconds)))
+    return accepted
+
+
+@dataclass
+class Waits:
+    """Milliseconds from the 202 to the request at the first endpoint, one per event."""
+
+    milliseconds: list[float]
+    accepted_per_second: float
+
+    @property
+    def p95(self) -> float:
+        return statistics.quantiles(self.milliseconds, n=20)[18]
+
+    def __str__(self) -> str:
+        return (
+            f"p50 {statistics.median(self.milliseconds):.0f} ms, p95 {self.p95:.0f} ms"
+            f" ({self.accepted_per_second:.0f} a second were accepted)"
+        )
+
+
+def waits(bench: Bench, url: str, per_second: int, seconds: int) -> Waits:
     token = make_token(bench.merchant)
     asyncio.run(post_events(url, token, per_second, 3))
     time.sleep(1)
@@ -163,7 +308,10 @@ def waits(bench: Bench, url: str, per_second: int, seconds: int) -> list[float]:
     first = {event: at for at, event, path in bench.received() if path.endswith("/0")}
     missing = accepted.keys() - first.keys()
     assert not missing, f"{len(missing)} of {len(accepted)} have not arrived"
-    return [(first[event] - at) * 1000 for event, at in accepted.items()]
+    return Waits(
+        [(first[event] - at) * 1000 for event, at in accepted.items()],
+        len(accepted) / (max(accepted.values()) - min(accepted.values())),
+    )
 
 
 def p95(values: Sequence[float]) -> float:
@@ -243,7 +391,7 @@ def claim(bench: Bench) -> None:
 
 
 def add_future_rows(url: str, count: int) -> None:
-    columns = [item.column for item in Delivery._meta.concrete_fields]
+    columns = [str(item.column) for item in Delivery._meta.concrete_fields]
     own = {
         "id": "gen_random_uuid()",
         "install_id": "gen_random_uuid()",

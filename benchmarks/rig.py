@@ -18,7 +18,6 @@ import aiohttp
 import django
 import psycopg
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
 django.setup()
 
 from django.conf import settings  # noqa: E402
@@ -112,7 +111,7 @@ class Bench:
         execute(f"TRUNCATE {TABLES} CASCADE")
         for number, _path in enumerate(paths):
             if number == len(self.installs):
-                row = make_integration(f"bench-{number}", outbound_events=["order.paid"])
+                row = make_integration(f"bench-{number}", capabilities={"customer_event_export": 1})
                 ensure_secrets(row)
                 self.installs.append(make_install(self.merchant, row))
         for number, install in enumerate(self.installs):
@@ -161,7 +160,7 @@ def execute(sql: str) -> None:
 def fetch(sql: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def cpu_seconds(group: int) -> float:

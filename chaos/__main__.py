@@ -217,7 +217,7 @@ def unsettled(it: Rig) -> bool:
 
 def disturb(it: Rig, run: Run, kinds: Sequence[str]) -> None:
     """Each kind in turn, while events are posted."""
-    for what in kinds * max(1, run.events // EVENTS_PER_CYCLE):
+    for what in list(kinds) * max(1, run.events // EVENTS_PER_CYCLE):
         time.sleep(DISTURBED_EVERY_SECONDS)
         run.kills.append((time.time(), what))
         it.disturb(what)
