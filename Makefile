@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite check lint fmt races chaos bench messages setup setup-dev clean
+.PHONY: help run test test-sqlite check lint fmt races forgeries chaos bench messages setup setup-dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -44,6 +44,9 @@ fmt: setup-dev ## sort imports and format
 
 races: setup-dev ## the races of installs, 200 rounds each, on PostgreSQL (ROUNDS=200)
 	@RACE_ROUNDS=$(or $(ROUNDS),200) $(PYTHON) -m tests.run --only servers -n 0 --timeout 3000 tests/test_races.py
+
+forgeries: setup-dev ## forged requests against every signature scheme (COUNT=100000)
+	@FORGERIES=$(or $(COUNT),100000) $(PYTHON) -m pytest -n 0 -q -s tests/test_inbound_forgeries.py
 
 chaos: setup-dev ## kill everything while events are delivered, and count (EVENTS=2000 SECONDS=180)
 	@exec $(PYTHON) -m chaos --events $(or $(EVENTS),2000) --seconds $(or $(SECONDS),180) $(ARGS)

@@ -63,7 +63,8 @@ class Route:
 
 def route_to(url: str) -> Route:
     """Refused with AddressRefusedError where no call may be made to it."""
-    return Route(URL(url, encoded=True), checked_target(url))
+    target = checked_target(url)
+    return Route(URL(url, encoded=True), target)
 
 
 class BulkDoor:

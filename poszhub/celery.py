@@ -3,13 +3,21 @@ from typing import Any
 
 import django
 from celery import Celery
-from celery.signals import worker_init, worker_process_shutdown, worker_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_shutdown, worker_shutdown
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "poszhub.settings")
 app = Celery("poszhub")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def log_as_the_settings_say(**_kwargs: Any) -> None:
+    """Without a listener Celery sets the level and brings a format of its own."""
+    if not apps.ready:
+        django.setup()
 
 
 @worker_init.connect

@@ -27,7 +27,16 @@ READY_WITHIN_SECONDS = 90
 STOP_WITHIN_SECONDS = 12
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # What a developer may have set for a hub of their own must not leak into a hub of the tests.
-HUB_SETTINGS = ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "OUTBOUND_ALLOW", "DEBUG", "LOG_LEVEL")
+HUB_SETTINGS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "PUBLIC_URL",
+    "OUTBOUND_ALLOW",
+    "DEBUG",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "METRICS_TOKEN",
+)
 
 
 class MissingError(Exception):

@@ -37,7 +37,6 @@ from tests.test_admin import address, catalog_form
 from tests.test_door import OK, answering, dns, make_peer, sink  # noqa: F401 - fixtures
 from webhooks import outbound
 from webhooks.models import Attempt
-from webhooks.sending import Outcome as Attempted
 from webhooks.sending import Sender
 
 KEY = b"k" * 32
@@ -203,11 +202,10 @@ def problem_of(act: Callable[[], Any]) -> str:
 
 
 def deliver(url: str) -> str:
-    outcomes: list[Attempted] = []
-    sender = Sender(lambda _job, outcome: outcomes.append(outcome))
+    sender = Sender()
     sender.send([make_job(url, KEY)])
-    sender.stop()
-    return outcomes[0].problem or "sent"
+    [(_job, outcome)] = sender.close()
+    return outcome.problem or "sent"
 
 
 def ask(url: str) -> str:

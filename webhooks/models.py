@@ -76,7 +76,12 @@ class InboundEvent(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(status="received"), name="inbound_due")
+            models.Index(fields=["due_at"], condition=Q(status="received"), name="inbound_due"),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(status="quarantined"),
+                name="inbound_set_aside",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,16 +1,15 @@
 """One signed POST to a partner, and the event loop in which a great many of them are under way.
 
-Nothing here touches the database. The loop has a thread of its own; what comes back is handed over in
-the caller's own queue.
+Nothing here touches the database.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from threading import Thread
 
 from django.conf import settings
 from django.utils import timezone
@@ -21,7 +20,8 @@ from dispatch.signing import hex_signature, standard_headers
 from webhooks.claims import Claimed
 
 EXCERPT_CHARACTERS = 500
-STOP_WITHIN_SECONDS = 20.0
+LINGER_SECONDS = 0.01
+WORTH_TELLING = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +49,55 @@ class Outcome:
         return self.status is not None and 200 <= self.status < 300
 
 
-Done = Callable[[Job, Outcome], None]
-
-
 class Sender:
-    """The event loop and its thread. `done` is called in that thread, once per job."""
+    """An event loop that runs only while its owner has nothing else to do.
 
-    def __init__(self, done: Done) -> None:
-        self._done = done
+    One thread for the database and the network: two would spend their time waiting for each other.
+    `send` and `wake` may be called from any thread, all else only by the owner.
+    """
+
+    def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._door = self._loop.run_until_complete(BulkDoor().__aenter__())
         self._jobs: set[asyncio.Task[None]] = set()
-        self._is_leaving = asyncio.Event()
-        self._thread = Thread(target=self._run, name="deliver-loop", daemon=True)
-        self._thread.start()
+        self._ended: list[tuple[Job, Outcome]] = []
+        self._has_news = asyncio.Event()
+        self._linger: asyncio.TimerHandle | None = None
 
     def send(self, jobs: Iterable[Job]) -> None:
         self._loop.call_soon_threadsafe(self._start, list(jobs))
 
-    def stop(self) -> None:
+    def wake(self) -> None:
+        """Make `run` return, now or as soon as it is called."""
+        self._loop.call_soon_threadsafe(self._has_news.set)
+
+    def run(self, seconds: float) -> list[tuple[Job, Outcome]]:
+        """Send and listen until enough has ended, or somebody wakes, or for the seconds given."""
+        self._loop.run_until_complete(self._until_news(seconds))
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> list[tuple[Job, Outcome]]:
         """Wait for what is under way, then leave."""
-        self._loop.call_soon_threadsafe(self._is_leaving.set)
-        self._thread.join(STOP_WITHIN_SECONDS)
-
-    def _run(self) -> None:
-        self._loop.run_until_complete(self._serve())
+        self._loop.run_until_complete(self._leave())
         self._loop.close()
+        return self._ended
 
-    async def _serve(self) -> None:
-        async with BulkDoor() as self._door:
-            await self._is_leaving.wait()
-            if self._jobs:
-                await asyncio.wait(self._jobs)
+    async def _until_news(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._has_news.wait()
+        self._has_news.clear()
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+
+    async def _leave(self) -> None:
+        # What was handed over from elsewhere starts first.
+        await asyncio.sleep(0)
+        if self._jobs:
+            await asyncio.wait(self._jobs)
+        await self._door.__aexit__()
 
     def _start(self, jobs: list[Job]) -> None:
         routes: dict[str, Route | DoorError] = {}
@@ -94,7 +112,13 @@ class Sender:
     async def _one(self, job: Job, route: Route | DoorError) -> None:
         if job.item.delay_seconds > 0:
             await asyncio.sleep(job.item.delay_seconds)
-        self._done(job, await attempt(self._door, job, route))
+        outcome = await attempt(self._door, job, route)
+        self._ended.append((job, outcome))
+        # A burst of answers is worth one transaction.
+        if len(self._ended) >= min(WORTH_TELLING, len(self._jobs)):
+            self._has_news.set()
+        elif self._linger is None:
+            self._linger = self._loop.call_later(LINGER_SECONDS, self._has_news.set)
 
 
 def _route(url: str) -> Route | DoorError:
