@@ -164,8 +164,11 @@ else:
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.05}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    # Whoever wakes a worker looks for a lost Redis once more and goes on: a tick does the rest.
+    {"visibility_timeout": 300, "max_retries": 1, "interval_start": 0, "interval_step": 0}
+    if REDIS_URL
+    else {"polling_interval": 0.05}
 )
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "poszhub.tasks.tick", "schedule": 15.0},
