@@ -108,6 +108,11 @@ def test_integration_that_is_not_listed_is_not_found(slug):
         ("POST", "events"),
         ("GET", "deliveries"),
         ("POST", f"deliveries/{NOWHERE}/replay"),
+        ("POST", "deliveries/replay"),
+        ("POST", "deliveries/recover"),
+        ("GET", f"deliveries/recover/{NOWHERE}"),
+        ("GET", "events"),
+        ("POST", f"installs/{NOWHERE}/send-example"),
     ],
 )
 @pytest.mark.parametrize(
@@ -543,6 +548,13 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
         "/v1/events",
         "/v1/deliveries",
         "/v1/deliveries/{delivery_id}/replay",
+        "/v1/deliveries/recover",
+        "/v1/deliveries/recover/{recovery_id}",
+        "/v1/deliveries/replay",
+        "/v1/event-types",
+        "/v1/event-types/{event_type}",
+        "/v1/installs/{install_id}/send-example",
+        "/v1/integrations/{slug}/events",
     }
 
 
