@@ -462,6 +462,7 @@ def test_command_refuses_in_words_what_can_not_be(partner, switch):
     [
         ["nobody", "inbound"],
         ["acme", "other"],
+        ["acme", "oauth_client"],
         ["acme"],
         ["acme", "inbound", "--stage", "--cut-over"],
     ],
