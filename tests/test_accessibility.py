@@ -25,6 +25,7 @@ PUBLIC = [
     "/accounts/password/reset/done/",
     "/accounts/signup/",
     "/accounts/inactive/",
+    "/docs/integrations/events",
     "/nothing-here",
 ]
 SIGNED_IN = [
