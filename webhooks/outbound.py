@@ -130,6 +130,7 @@ def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -
     with transaction.atomic():
         event = _event_row(new, install.merchant, install.location, is_example=True)
         event.save(force_insert=True)
+        # The order it speaks of is invented, so it waits for no other.
         [delivery] = write_deliveries(event, [install], {})
     return delivery
 
