@@ -200,7 +200,7 @@ class _CheckedConnector(TCPConnector):
             limit=0,
             ssl=_trust(certifi.where()),
         )
-        self._factory = partial(_LimitedHandler, loop=self._loop)
+        self._factory = partial(_LimitedHandler, loop=self._loop)  # type: ignore[assignment]
 
 
 class _CheckedResolver(AbstractResolver):
