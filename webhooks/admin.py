@@ -4,7 +4,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
@@ -253,7 +253,7 @@ class DeliveryHealthAdmin(ReadOnlyAdmin):
     list_filter = ["attention", "integration"]
     list_select_related = ["integration", "merchant"]
     search_fields = ["=install_id", "integration__slug", "merchant__name"]
-    ordering = ["-attention_at", "install_id"]
+    ordering = [F("attention_at").desc(nulls_last=True), "install_id"]
     fields = [
         "install_id",
         "integration",
