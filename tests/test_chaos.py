@@ -10,6 +10,7 @@ from tests import stack
 
 
 @pytest.mark.servers
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_nothing_is_lost_through_kills_and_misbehaving_partners(tmp_path: Path):
     try:
