@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite check lint fmt races bench messages setup setup-dev clean
+.PHONY: help run test test-sqlite check lint fmt races forgeries chaos bench messages setup setup-dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -45,8 +45,14 @@ fmt: setup-dev ## sort imports and format
 races: setup-dev ## the races of installs, 200 rounds each, on PostgreSQL (ROUNDS=200)
 	@RACE_ROUNDS=$(or $(ROUNDS),200) $(PYTHON) -m tests.run --only servers -n 0 --timeout 3000 tests/test_races.py
 
-bench: setup-dev ## measure on PostgreSQL (NAME=dispatch)
-	@exec $(PYTHON) -m benchmarks.run $(NAME)
+forgeries: setup-dev ## forged requests against every signature scheme (COUNT=100000)
+	@FORGERIES=$(or $(COUNT),100000) $(PYTHON) -m pytest -n 0 -q -s tests/test_inbound_forgeries.py
+
+chaos: setup-dev ## kill everything while events are delivered, and count (EVENTS=2000 SECONDS=180)
+	@exec $(PYTHON) -m chaos --events $(or $(EVENTS),2000) --seconds $(or $(SECONDS),180) $(ARGS)
+
+bench: setup-dev ## measure on PostgreSQL (NAME=dispatch or outbound, ARGS=part)
+	@exec $(PYTHON) -m benchmarks.run $(NAME) $(ARGS)
 
 messages: setup-dev ## collect the texts to translate and compile the translations (needs gettext)
 	$(PYTHON) manage.py makemessages --locale id --no-obsolete --ignore .venv --ignore var --ignore tests

@@ -13,9 +13,10 @@ from tests import stack
 def main() -> int:
     name = sys.argv[1]
     with stack.postgres() as url:
-        env = os.environ | {"DATABASE_URL": url, "DEBUG": "1"}
+        own = {"DATABASE_URL": url, "DEBUG": "1", "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+        env = os.environ | own
         command = [sys.executable, "-m", f"benchmarks.{name}", *sys.argv[2:]]
-        return subprocess.run(command, env=env, check=False).returncode  # noqa: S603
+        return subprocess.run(command, env=env, check=False).returncode
 
 
 if __name__ == "__main__":

@@ -210,8 +210,12 @@ class IntegrationAdmin(KeptWhileUsedAdmin):
                 "fields": [
                     "outbound_url",
                     "outbound_events",
+                    "outbound_rate_per_second",
+                    "outbound_concurrency",
+                    "outbound_in_order",
                     "inbound_events",
                     "inbound_verification",
+                    "inbound_mapping",
                 ],
             },
         ),

@@ -115,15 +115,19 @@ class StrictJSONParser(BaseParser):
 
 
 def json_object(raw: bytes) -> dict[str, Any]:
-    if len(raw) > MAX_BODY_BYTES:
-        raise ApiError("payload_too_large")
-    try:
-        value = strict_json.loads(raw)
-    except strict_json.StrictJSONError as error:
-        raise ApiError("invalid_payload", str(error)) from None
+    value = json_value(raw)
     if not isinstance(value, dict):
         raise ApiError("invalid_payload", _("The body must be a JSON object."))
     return value
+
+
+def json_value(raw: bytes) -> Any:
+    if len(raw) > MAX_BODY_BYTES:
+        raise ApiError("payload_too_large")
+    try:
+        return strict_json.loads(raw)
+    except strict_json.StrictJSONError as error:
+        raise ApiError("invalid_payload", str(error)) from None
 
 
 def read_body(request: Any) -> bytes:

@@ -140,6 +140,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
                 "config_schema",
                 "inbound_events",
                 "inbound_verification",
+                "inbound_mapping",
                 "oauth_settings",
                 "request_auth",
                 "verification_request",

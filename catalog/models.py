@@ -10,6 +10,8 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog.addresses import check_url
 from catalog.capabilities import CAPABILITIES, Capability, Mode, has_adapter
+from catalog.inbound_mapping import EventMapping, read_mapping
+from catalog.inbound_scheme import Scheme, read_scheme
 from catalog.oauth import OAuthSettings, check_oauth_settings, oauth_settings
 from catalog.schema import check_schema
 from catalog.verification import check_request_auth, check_verification_request
@@ -193,6 +195,15 @@ class Integration(models.Model):
         blank=True,
         help_text=_("{} means HMAC-SHA256 over the raw body in X-{Slug}-Signature."),
     )
+    inbound_mapping = models.JSONField(
+        _("inbound fields"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            'Where things stand in a webhook: {"event_id": "body:/id", "type": "body:/event"}. '
+            "{} means the standard body."
+        ),
+    )
     inbound_events = models.JSONField(
         _("inbound events"),
         default=dict,
@@ -284,6 +295,16 @@ class Integration(models.Model):
         return f"X-{'-'.join(part.capitalize() for part in self.slug.split('-'))}-Signature"
 
     @property
+    def inbound_scheme(self) -> Scheme:
+        """How the provider proves itself; keep it, for reading it costs time."""
+        return read_scheme(self.inbound_verification, self.signature_header)
+
+    @property
+    def event_mapping(self) -> EventMapping | None:
+        """Where things stand in the provider's webhooks; None for the standard body."""
+        return read_mapping(self.inbound_mapping)
+
+    @property
     def oauth(self) -> OAuthSettings:
         """Only for integrations that merchants connect."""
         return oauth_settings(self.oauth_settings)
@@ -311,7 +332,8 @@ class Integration(models.Model):
             ("config_schema", lambda: check_schema(self.config_schema)),
             ("outbound_events", self._check_outbound_events),
             ("inbound_events", self._check_inbound_events),
-            ("inbound_verification", self._check_inbound_verification),
+            ("inbound_verification", lambda: self.inbound_scheme),
+            ("inbound_mapping", lambda: self.event_mapping),
             ("oauth_settings", self._check_oauth_settings),
             ("request_auth", self._check_request_auth),
             ("verification_request", self._check_verification_request),
@@ -366,10 +388,6 @@ class Integration(models.Model):
                     _("“%(event)s” leads to “%(name)s”, which this integration does not declare.")
                     % {"event": event_type, "name": name}
                 )
-
-    def _check_inbound_verification(self) -> None:
-        if self.inbound_verification != {}:
-            raise ValidationError(_("Only the standard scheme is known so far: leave this as {}."))
 
     def _check_oauth_settings(self) -> None:
         if self.auth_shape != AuthShape.OAUTH:

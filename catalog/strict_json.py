@@ -18,6 +18,7 @@ MAX_DIGITS = 4_300
 
 # An unclosed string runs to the end, so that brackets after it are never counted.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_BETWEEN_TOKENS = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|[ \t\r\n]+', re.DOTALL)
 NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
@@ -26,11 +27,12 @@ class StrictJSONError(ValueError):
     pass
 
 
-def loads(raw: bytes | bytearray, *, max_depth: int = 64) -> Any:
+def loads(raw: bytes | bytearray, *, max_depth: int = 64, literal_numbers: bool = False) -> Any:
+    """With literal numbers a number is the text it was written as: 100.00 is signed as "100.00"."""
     text = _decoded(bytes(raw))
     _check_depth(bytes(raw), max_depth)
     try:
-        value = _DECODER.decode(text)
+        value = (_LITERAL if literal_numbers else _DECODER).decode(text)
     except json.JSONDecodeError as error:
         message = _("This is not valid JSON: line %(line)s, column %(column)s.")
         place = {"line": error.lineno, "column": error.colno}
@@ -39,6 +41,11 @@ def loads(raw: bytes | bytearray, *, max_depth: int = 64) -> Any:
     if "\\u" in text:
         _check_characters(value)
     return value
+
+
+def minified(raw: bytes) -> bytes:
+    """Without the white space between the tokens; numbers and strings stay as they are written."""
+    return _BETWEEN_TOKENS.sub(rb"\1", raw)
 
 
 def dumps(value: Any) -> bytes:
@@ -95,6 +102,9 @@ def _constant(_name: str) -> NoReturn:
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
+_LITERAL = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant
 )
 
 

@@ -105,8 +105,8 @@ def call(
     After any DoorError but AddressRefusedError and RequestRefusedError the peer may have acted on
     the request. Header names are looked up in `Reply.headers` without regard to case.
     """
-    target = _checked_target(url)
-    sent = _checked_headers(method, headers)
+    target = checked_target(url)
+    sent = checked_headers(method, headers)
     request = requests.Request(method, url, headers=sent, data=body).prepare()
     started = monotonic()
     call_limits = _Limits(target, started + timeout_seconds, MAX_WIRE_BYTES)
@@ -118,7 +118,7 @@ def call(
     return Reply(status, reply_headers, reply_body, round((monotonic() - started) * 1000))
 
 
-def _checked_target(url: str) -> Target:
+def checked_target(url: str) -> Target:
     try:
         check_url(url)
     except ValidationError as error:
@@ -126,7 +126,7 @@ def _checked_target(url: str) -> Target:
     return split_url(url)
 
 
-def _checked_headers(method: str, headers: Mapping[str, str] | None) -> dict[str, str]:
+def checked_headers(method: str, headers: Mapping[str, str] | None) -> dict[str, str]:
     if method not in METHODS:
         raise RequestRefusedError("The request method is not one of those in use.")
     sent = dict(headers or {})
@@ -245,7 +245,7 @@ class _CheckedConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         """Connect to the very addresses that were checked; TLS and Host go on by name."""
         limits = _limits.get()
-        records = _resolver(os.getpid()).records(self.host, self.port, limits)
+        records = resolver(os.getpid()).records(self.host, self.port, limits)
         if not is_allowed(self.host, self.port):
             for _family, address in records:
                 if not is_public(address):
@@ -292,7 +292,7 @@ def _opened(family: int, address: tuple[str, int], timeout_seconds: float) -> so
     return sock
 
 
-class _Resolver:
+class Resolver:
     """`getaddrinfo` has no time limit, so it runs beside the call; one look-up per host at once.
 
     The threads are daemons: a name server that never answers must not hold up a shutdown.
@@ -304,13 +304,13 @@ class _Resolver:
 
     def records(self, host: str, port: int, limits: _Limits) -> list[tuple[int, str]]:
         try:
-            return self._lookup(host, port).result(timeout=limits.seconds())
+            return self.lookup(host, port).result(timeout=limits.seconds())
         except FutureTimeoutError:
             raise limits.error(DeadlineError, "its name was not resolved in time") from None
         except (OSError, UnicodeError):
             raise limits.error(UnreachableError, "its name can't be resolved") from None
 
-    def _lookup(self, host: str, port: int) -> Future[list[tuple[int, str]]]:
+    def lookup(self, host: str, port: int) -> Future[list[tuple[int, str]]]:
         with self._lock:
             running = self._running.get((host, port))
             if running is not None:
@@ -355,5 +355,5 @@ def _adapter(_pid: int) -> _Adapter:
 
 
 @cache
-def _resolver(_pid: int) -> _Resolver:
-    return _Resolver()
+def resolver(_pid: int) -> Resolver:
+    return Resolver()

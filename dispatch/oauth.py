@@ -9,7 +9,7 @@ import base64
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -36,7 +36,7 @@ MOST_LIFE_SECONDS = 10 * 365 * 24 * 3600
 # A token has to stand in a header: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
 TOKEN = re.compile(r"[!-~]{1,8192}")
 # https://www.rfc-editor.org/rfc/rfc6749#section-5.2
-OUR_FAULT = frozenset({"invalid_client", "unauthorized_client"})
+OUR_FAULT = ("invalid_client", "unauthorized_client")
 
 
 class Client(OAuthClient):
@@ -131,25 +131,37 @@ def refresh(grant: OAuthGrant) -> bool:
 def refresh_due() -> int:
     """Refresh what expires soon; return how many attempts were made."""
     due = OAuthGrant.objects.due_for_refresh(timezone.now()).order_by("refresh_due_at")
-    return sum(refresh(grant) for grant in due[:MOST_PER_RUN])
+    return sum(_tried(refresh, grant) for grant in due[:MOST_PER_RUN])
+
+
+def revoke(grant: OAuthGrant) -> bool:
+    """Give its tokens back, unless somebody else is at it. True where an attempt was made."""
+    claimed = grants.claim_revocation(grant.pk)
+    if claimed is None:
+        return False
+    try:
+        Client().revoke(claimed.integration, claimed.tokens)
+    except OAuthError as error:
+        grants.revoke_failed(claimed, error.code)
+    else:
+        grants.revoked(claimed)
+    return True
 
 
 def revoke_due() -> int:
     """Give back the tokens that no install uses any more; return how many were tried."""
-    tried = 0
     due = OAuthGrant.objects.due_for_revocation(timezone.now()).order_by("revoke_due_at")
-    for grant in due[:MOST_PER_RUN]:
-        claimed = grants.claim_revocation(grant.pk)
-        if claimed is None:
-            continue
-        tried += 1
-        try:
-            Client().revoke(claimed.integration, claimed.tokens)
-        except OAuthError as error:
-            grants.revoke_failed(claimed, error.code)
-        else:
-            grants.revoked(claimed)
-    return tried
+    return sum(_tried(revoke, grant) for grant in due[:MOST_PER_RUN])
+
+
+def _tried(act: Callable[[OAuthGrant], bool], grant: OAuthGrant) -> bool:
+    """A row that breaks, such as one that does not decrypt, must not keep those behind it waiting.
+    It is tried again when its lease is over."""
+    try:
+        return act(grant)
+    except Exception:
+        logger.exception("%s of %s broke", act.__name__, grant.pk)
+        return True
 
 
 def _as_client(integration: Integration, form: str) -> tuple[dict[str, str], str]:

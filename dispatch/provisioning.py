@@ -48,14 +48,15 @@ def provision(row: Install, lease: datetime) -> None:
         keys=current_keys([slug]).get(slug, {}),
         timeout_seconds=TIMEOUT_SECONDS,
     )
+    ids = {"integration": slug, "merchant_id": str(row.merchant_id)}
     try:
         external_id = adapter.provision(call)
     except (AuthError, PermanentError) as error:
         # Also a wrong answer is tried again: a partner mends such things without telling us.
-        logger.warning("Provisioning %s at %s failed: %s", row.pk, slug, error)
+        logger.warning("Provisioning %s at %s failed: %s", row.pk, slug, error, extra=ids)
         connection.provisioning_failed(row.pk, error.code)
     except AdapterError as error:
-        logger.info("Provisioning %s at %s failed: %s", row.pk, slug, error)
+        logger.info("Provisioning %s at %s failed: %s", row.pk, slug, error, extra=ids)
         connection.provisioning_failed(row.pk, error.code)
     else:
         connection.provisioned(row.pk, external_id, lease=lease)

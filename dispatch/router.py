@@ -196,7 +196,14 @@ class _Asking:
                 breaker.succeeded()
                 told = _failed("error", "upstream_error", str(error))
             except Exception:
-                logger.exception("Adapter %s broke", adapter.slug)
+                logger.exception(
+                    "Adapter %s broke",
+                    adapter.slug,
+                    extra={
+                        "integration": adapter.slug,
+                        "merchant_id": str(call.merchant.pk),
+                    },
+                )
                 told = _failed("error", "internal", "The adapter broke.")
             return replace(told, elapsed_ms=round((time.monotonic() - started) * 1000))
 

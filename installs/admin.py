@@ -26,10 +26,11 @@ from django.utils.translation import gettext_lazy, ngettext
 from catalog.admin import IntegrationAdmin, KeptWhileUsedAdmin, ReadOnlyAdmin, pretty
 from catalog.envelope import ApiError
 from catalog.forms import IntegrationForm
+from catalog.models import Integration
 from installs import lifecycle
 from installs.access import Actor
-from installs.admin_secrets import age_of_secret, end_of_secret
-from installs.credentials import set_client_secret
+from installs.admin_secrets import age_of_secret, end_of_secret, staff_label
+from installs.credentials import OWN_PURPOSES, set_client_secret
 from installs.fields import DecryptError
 from installs.models import (
     ApiToken,
@@ -40,7 +41,6 @@ from installs.models import (
     Membership,
     Merchant,
     OAuthGrant,
-    Purpose,
     Role,
     User,
 )
@@ -70,7 +70,7 @@ class SecretInline(ReadOnlyInline):
     model = IntegrationSecret
     template = "admin/installs/secrets_inline.html"
     # The client secret is the partner's to rotate.
-    purposes = [item for item in Purpose.choices if item[0] != Purpose.OAUTH_CLIENT]
+    purposes = [(str(item), item.label) for item in OWN_PURPOSES]
     fields = ["purpose", "state", "age", "end", "late_uses", "late_used_at"]
     verbose_name_plural = gettext_lazy("secrets (their values are never shown)")
     ordering = ["purpose", "state"]
@@ -105,12 +105,6 @@ class IntegrationSecretsForm(IntegrationForm):
         ),
     )
 
-    def _save_m2m(self) -> None:
-        # The row is saved by now, and a secret refers to it.
-        super()._save_m2m()  # type: ignore[misc]
-        if self.cleaned_data.get("client_secret"):
-            set_client_secret(self.instance, self.cleaned_data["client_secret"])
-
 
 def with_client_secret() -> Any:
     title, options = IntegrationAdmin.fieldsets[3]
@@ -122,9 +116,20 @@ def with_client_secret() -> Any:
 
 
 # The catalog knows nothing of secrets, so their field and their panel are added from here.
-IntegrationAdmin.form = IntegrationSecretsForm
-IntegrationAdmin.fieldsets = with_client_secret()
-IntegrationAdmin.inlines = [*IntegrationAdmin.inlines, SecretInline]
+admin.site.unregister(Integration)
+
+
+@admin.register(Integration)
+class IntegrationWithSecretsAdmin(IntegrationAdmin):
+    form = IntegrationSecretsForm
+    fieldsets = with_client_secret()
+    inlines = [*IntegrationAdmin.inlines, SecretInline]
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        # Here and not in the form: the row is saved by now, and the log has to say who did it.
+        if text := form.cleaned_data.get("client_secret"):
+            set_client_secret(form.instance, text, staff_label(request))
 
 
 class LocationInline(admin.StackedInline):  # type: ignore[type-arg]
@@ -413,8 +418,7 @@ class InstallAdmin(ReadOnlyAdmin):
 
 def staff_actor(request: HttpRequest, merchant_id: UUID) -> Actor:
     """Staff act with an owner's rights and are named in the merchant's audit log."""
-    label = f"staff:{request.user.get_username()}"[:254]
-    return Actor(merchant_id=merchant_id, label=label, role=Role.OWNER)
+    return Actor(merchant_id=merchant_id, label=staff_label(request), role=Role.OWNER)
 
 
 @admin.register(OAuthGrant)

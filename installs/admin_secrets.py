@@ -47,6 +47,8 @@ def age_of_secret(row: IntegrationSecret, now: datetime) -> str:
     if row.activated_at is None:
         return _("not in use yet")
     days = (now - row.activated_at).days
+    if not days:
+        return _("rotated less than a day ago")
     age = ngettext("rotated %(days)d day ago", "rotated %(days)d days ago", days) % {"days": days}
     if row.state == SecretState.CURRENT and now - row.activated_at > ROTATE_AFTER:
         return _("⚠ %(age)s: rotate it, it is older than 90 days") % {"age": age}
@@ -97,13 +99,12 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         if not self.has_rotate_permission(request):
             raise PermissionDenied
-        is_ours = purpose in Purpose.values and purpose != Purpose.OAUTH_CLIENT
-        if not is_ours or verb not in QUESTIONS:
+        if purpose not in credentials.OWN_PURPOSES or verb not in QUESTIONS:
             raise Http404
         integration = get_object_or_404(Integration, pk=integration_id)
         if request.method != "POST":
             return self._ask(request, integration, purpose, verb)
-        actor = f"staff:{request.user.get_username()}"[:254]
+        actor = staff_label(request)
         if verb == "stage":
             value = credentials.stage(integration, purpose, actor)
             return self._show_once(request, integration, purpose, value)
@@ -146,6 +147,10 @@ class IntegrationSecretAdmin(ReadOnlyAdmin):
             "integration_page": integration_page(integration),
             "purpose": Purpose(purpose),
         }
+
+
+def staff_label(request: HttpRequest) -> str:
+    return f"staff:{request.user.get_username()}"[:254]
 
 
 def integration_page(integration: Integration) -> str:

@@ -6,7 +6,9 @@ a box of its own removes it.
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS
@@ -178,10 +180,10 @@ def _read_field(field: Field, posted: QueryDict) -> Any:
 def _number(text: str) -> int | float | str:
     """What is not a number stays a text, so that the schema's own words refuse it."""
     for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            number = kind(text)
+            # JSON has no infinity and no NaN, and so could not say at which field they stand.
+            return number if isfinite(number) else text
     return text
 
 

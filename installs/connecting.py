@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.functional import Promise
@@ -17,7 +18,7 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from installs import audit, history, oauth
 from installs.detail import Refusal
-from installs.models import Install, User
+from installs.models import Connection, Install, OAuthState, User
 from installs.tenancy import MerchantRequest, choose_merchant, merchant_page
 from installs.views import config_asked, detail_page, is_partial, places_asked, visible_or_404
 
@@ -33,6 +34,8 @@ ADVICE: dict[str, Promise] = {
     "state_expired": gettext_lazy("A link to a partner is good for ten minutes. Start once more."),
     "install_gone": gettext_lazy("Connect it anew to have it back."),
 }
+# What leaves a connection that is there already as good as it was.
+IN_VAIN = frozenset({"access_denied", "state_used"})
 
 
 @vary_on_headers("HX-Request")
@@ -139,14 +142,25 @@ def refused_page(request: MerchantRequest, slug: str, refused: oauth.RefusedErro
     )
     if state is None and refused.problem == "state_unknown":
         raise Http404
+    is_connected = state is not None and has_connection(state)
+    advice = {} if is_connected and refused.problem in IN_VAIN else ADVICE
     context = {
         "integration": state.integration if state else None,
+        "is_connected": is_connected,
         "problem": history.problem_text(refused.problem),
         "detail": refused.detail if refused.problem == "missing_scopes" else "",
-        "advice": ADVICE.get(refused.problem, _("Nothing was changed. Try again in a moment.")),
+        "advice": advice.get(refused.problem, _("Nothing was changed. Try again in a moment.")),
         "is_ours": refused.problem in history.OURS,
     }
     return render(request, "installs/not_connected.html", context, status=400)
+
+
+def has_connection(state: OAuthState) -> bool:
+    """Whether it works there all the same: a reconnect failed, or the partner came back twice."""
+    rows = Install.objects.for_merchant(state.merchant_id).filter(
+        Q(location_id=state.location_id), integration=state.integration
+    )
+    return rows.filter(connection=Connection.CONNECTED).exists()
 
 
 def known_slug(slug: str) -> str:

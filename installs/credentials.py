@@ -86,14 +86,16 @@ def client_secret(slug: str) -> str:
     return keys[0].decode() if keys else ""
 
 
-def set_client_secret(integration: Integration, text: str) -> None:
-    """Kept as hex of the text, like every other key."""
-    IntegrationSecret.objects.update_or_create(
-        integration=integration,
-        purpose=Purpose.OAUTH_CLIENT,
-        state=SecretState.CURRENT,
-        defaults={"value": text.encode().hex(), "activated_at": Now()},
-    )
+def set_client_secret(integration: Integration, text: str, actor: str = audit.SYSTEM) -> None:
+    """Kept as hex of the text, like every other key. Its age begins anew."""
+    with transaction.atomic():
+        row, _created = IntegrationSecret.objects.update_or_create(
+            integration=integration,
+            purpose=Purpose.OAUTH_CLIENT,
+            state=SecretState.CURRENT,
+            defaults={"value": text.encode().hex(), "activated_at": Now(), "reminders": 0},
+        )
+        _record("secret.set", row, actor)
 
 
 def stage(integration: Integration, purpose: str, actor: str) -> str:

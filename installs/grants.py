@@ -7,7 +7,6 @@ report here. A grant that no install uses waits for its revocation and is erased
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from celery import current_app
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import transaction
@@ -20,6 +19,7 @@ from installs import audit
 from installs.ladder import LADDER, next_attempt_at
 from installs.models import Connection, Install, Merchant, OAuthGrant, Role, User
 from installs.oauth_client import Account, Tokens
+from installs.wake import wake
 
 RECONNECT = "reconnect_needed"
 NOT_CONNECTED = "not_connected"
@@ -197,8 +197,7 @@ def revoke_failed(claimed: OAuthGrant, problem: str) -> None:
 
 
 def wake_revocation() -> None:
-    # By name: the worker's code lives in an app that this one must not know.
-    current_app.send_task("dispatch.tasks.revoke_due", ignore_result=True)
+    wake("dispatch.tasks.revoke_due")
 
 
 def _erase(claimed: OAuthGrant, action: str, data: dict[str, str]) -> None:

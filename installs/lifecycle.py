@@ -7,10 +7,10 @@ start after the commit. Refusals are `ApiError`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -24,6 +24,7 @@ from installs import audit, grants, plans, preview, scope, verification
 from installs.access import Actor, Verb
 from installs.models import Connection, Install, InstallPlan, Location, Merchant, OAuthGrant
 from installs.state import State, state_of
+from installs.wake import wake
 
 
 def install(
@@ -258,8 +259,7 @@ def changed(row: Install, actor: Actor, action: str, data: dict[str, Any] | None
 
 
 def wake_provisioning() -> None:
-    # By name: the worker's code lives in an app that this one must not know.
-    current_app.send_task("dispatch.tasks.provision_due", ignore_result=True)
+    wake("dispatch.tasks.provision_due")
 
 
 def _new_row(
@@ -315,6 +315,8 @@ def _remove(actor: Actor, row: Install, *, undo: bool = False) -> None:
     """With `undo` its grant is kept until the offer to take this back is over."""
     changed(row, actor, "install.removed")
     Install.objects.filter(pk=row.pk).delete()
+    if not undo:
+        transaction.on_commit(partial(wake, "webhooks.tasks.cancel_deliveries", str(row.pk)))
     if row.grant_id:
         grants.release(row.grant_id, due_at=timezone.now() + plans.PLAN_LIFETIME if undo else None)
 
@@ -384,6 +386,10 @@ def _switch(actor: Actor, install_id: UUID, verb: Verb, *, is_enabled: bool) -> 
             row.is_enabled = is_enabled
             row.save(update_fields=["is_enabled"])
             changed(row, actor, "install.enabled" if is_enabled else "install.disabled")
+            if is_enabled:
+                transaction.on_commit(
+                    partial(wake, "webhooks.tasks.resume_deliveries", str(row.pk))
+                )
             if is_enabled and row.provision_due_at:
                 transaction.on_commit(wake_provisioning)
     return row

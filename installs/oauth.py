@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
@@ -29,6 +28,7 @@ from installs.access import Actor, Verb
 from installs.models import Install, Membership, OAuthGrant, OAuthState, User
 from installs.oauth_client import OAuthError, oauth_client
 from installs.tenancy import actor_of
+from installs.wake import wake
 
 STATE_LIFETIME = timedelta(minutes=10)
 # Kept a while so that a second use can be told from a made-up one.
@@ -304,8 +304,7 @@ def _attach(actor: Actor, install_id: UUID, grant: OAuthGrant) -> Install:
 
 
 def _wake_delivery() -> None:
-    # By name: the worker's code lives in an app that this one must not know.
-    current_app.send_task("webhooks.tasks.deliver_due", ignore_result=True)
+    wake("webhooks.tasks.deliver_due")
 
 
 def _require_oauth(integration: Integration) -> None:

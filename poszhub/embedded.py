@@ -13,6 +13,7 @@ from typing import Any
 from celery.beat import EmbeddedService
 
 from poszhub.celery import app
+from webhooks import engine
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class EmbeddedCelery:
         self.stopping = True
         self.beat.stop()
         self.worker.stop()
+        engine.stop_of_this_process()
 
     def _run_worker(self) -> None:
         """A web process without its worker would accept work and never do it: replace it."""

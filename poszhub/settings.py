@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "poszhub.logs.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -163,11 +164,15 @@ else:
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
-    {"visibility_timeout": 300} if REDIS_URL else {"polling_interval": 0.05}
+CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
+    # Whoever wakes a worker looks for a lost Redis once more and goes on: a tick does the rest.
+    {"visibility_timeout": 300, "max_retries": 1, "interval_start": 0, "interval_step": 0}
+    if REDIS_URL
+    else {"polling_interval": 0.05}
 )
 CELERY_BEAT_SCHEDULE = {
-    "deliver-due": {"task": "webhooks.tasks.deliver_due", "schedule": 10.0},
+    "tick": {"task": "poszhub.tasks.tick", "schedule": 15.0},
+    "look-after-deliveries": {"task": "webhooks.tasks.look_after_deliveries", "schedule": 10.0},
     "run-recoveries": {"task": "webhooks.tasks.run_recoveries", "schedule": 15.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
@@ -303,6 +308,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = not DEBUG
 SECURE_SSL_REDIRECT = env_flag("SECURE_SSL_REDIRECT", default=not DEBUG)
+# Probes come from inside, past the proxy that speaks TLS, and take a redirect for a good answer.
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 0 if DEBUG else 31_536_000
 # Neighbouring subdomains and the browsers' preload list are for the owner of the domain to decide.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env_flag("HSTS_INCLUDE_SUBDOMAINS", default=False)
@@ -322,16 +329,27 @@ DISPATCH_BREAKER_FAILURES = 3
 DISPATCH_BREAKER_OPEN_FOR = timedelta(seconds=30)
 DISPATCH_THREADS_PER_PARTNER = 32
 INBOUND_RATE_PER_MINUTE = int(os.environ.get("INBOUND_RATE_PER_MINUTE", "6000"))
-DELIVERY_TIMEOUT_SECONDS = 15
+DELIVERY_TIMEOUT_SECONDS = float(os.environ.get("DELIVERY_TIMEOUT_SECONDS", "15"))
 
+# What Prometheus shows as its bearer token; without one, metrics are served while DEBUG is on only.
+METRICS_TOKEN = os.environ.get("METRICS_TOKEN", "").strip()
+
+LOG_FORMAT = os.environ.get("LOG_FORMAT", "plain")
+if LOG_FORMAT not in {"plain", "json"}:
+    raise ImproperlyConfigured("LOG_FORMAT is plain or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "formatters": {
+        "plain": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "json": {"()": "poszhub.logs.JSONLine"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
         "celery": {"level": "WARNING"},
+        # Not also by Django's own handlers, which know one format only.
+        "django": {"handlers": []},
         # Refusals are answers, not incidents; unhandled errors are logged where they are caught.
         "django.request": {"level": "ERROR"},
     },

@@ -12,7 +12,8 @@ import webhooks.recovery_api
 import webhooks.reference
 import webhooks.trying
 from poszhub import failures
-from poszhub.health import health
+from poszhub.health import health, readiness
+from poszhub.metrics import metrics
 
 v1 = [
     path("capabilities", catalog.api.CapabilityList.as_view()),
@@ -56,6 +57,8 @@ urlpatterns = [
     path("v1/", include(v1)),
     path("docs/integrations/openapi.yaml", SpectacularAPIView.as_view()),
     path("healthz", health),
+    path("readyz", readiness),
+    path("metrics", metrics),
     # Everything else, so that an unknown address never gets a debug page or a slash redirect.
     re_path(r"", failures.not_found),
 ]

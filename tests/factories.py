@@ -2,7 +2,7 @@
 
 import itertools
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.utils import timezone
 
@@ -11,7 +11,9 @@ from installs import lifecycle
 from installs.access import Actor
 from installs.credentials import ensure_secrets, set_client_secret
 from installs.models import ApiToken, Install, Location, Membership, Merchant, Role, User
+from webhooks.claims import Claimed
 from webhooks.models import Attention, Delivery, DeliveryHealth, DeliveryStatus, Event
+from webhooks.sending import Job
 
 numbers = itertools.count(1)
 PASSWORD = "a-long-demo-password"
@@ -218,3 +220,23 @@ def make_key_partner(url: str = "https://keys.example", **over: Any) -> Integrat
         "api_base_url": url,
     }
     return make_integration(**(defaults | over))
+
+
+def make_job(url: str, key: bytes, **over: Any) -> Job:
+    """A claimed delivery that is in no database."""
+    defaults: dict[str, Any] = {
+        "id": uuid4(),
+        "fencing_token": 1,
+        "event_id": uuid4(),
+        "event_type": "order.paid",
+        "body": b"{}",
+        "merchant_id": uuid4(),
+        "install_id": uuid4(),
+        "attempts_made": 0,
+        "attempts_before_replay": 0,
+        "integration_id": uuid4(),
+        "slug": "partner",
+        "url": url,
+        "is_oauth": False,
+    }
+    return Job(Claimed(**(defaults | over)), [key])

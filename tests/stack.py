@@ -16,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -27,7 +27,16 @@ READY_WITHIN_SECONDS = 90
 STOP_WITHIN_SECONDS = 12
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # What a developer may have set for a hub of their own must not leak into a hub of the tests.
-HUB_SETTINGS = ("DATABASE_URL", "REDIS_URL", "PUBLIC_URL", "OUTBOUND_ALLOW", "DEBUG", "LOG_LEVEL")
+HUB_SETTINGS = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "PUBLIC_URL",
+    "OUTBOUND_ALLOW",
+    "DEBUG",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "METRICS_TOKEN",
+)
 
 
 class MissingError(Exception):
@@ -164,6 +173,12 @@ def postgres() -> Iterator[str]:
 
 @contextlib.contextmanager
 def own_postgres(folder: Path) -> Iterator[str]:
+    with postgres_server(folder) as server:
+        yield server.get_uri()
+
+
+@contextlib.contextmanager
+def postgres_server(folder: Path) -> Iterator[Any]:
     # The package keeps one lock file per temporary folder, which two Unix users can not share. It
     # takes the folder when it is imported.
     tempfile.tempdir = str(folder)
@@ -174,9 +189,17 @@ def own_postgres(folder: Path) -> Iterator[str]:
         tempfile.tempdir = None
     server = get_server(folder / "data", cleanup_mode="delete")
     try:
-        yield server.get_uri()
+        yield server
     finally:
         server.cleanup()
+
+
+def restart_postgres(server: Any) -> None:
+    """As after a crash: no transaction may finish, and the next start recovers from the log."""
+    postmaster = server.get_postmaster_info().process
+    postmaster.send_signal(signal.SIGQUIT)
+    postmaster.wait(10)
+    server.ensure_postgres_running()
 
 
 @contextlib.contextmanager
@@ -186,14 +209,10 @@ def redis() -> Iterator[str]:
     if given:
         yield given
         return
-    program = shutil.which("redis-server") or installed("redis-server", "redis-server")
     port = free_ports(1)[0]
     with tempfile.TemporaryDirectory(prefix="posz-redis-") as folder:
         server = subprocess.Popen(
-            [
-                *(program, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder),
-                *("--save", "", "--appendonly", "no", "--databases", "64"),
-            ],
+            redis_command(port, folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -204,6 +223,62 @@ def redis() -> Iterator[str]:
         finally:
             server.terminate()
             server.wait(10)
+
+
+def redis_command(port: int, folder: str) -> list[str]:
+    program = shutil.which("redis-server") or installed("redis-server", "redis-server")
+    return [
+        *(program, "--bind", "127.0.0.1", "--port", str(port), "--dir", folder),
+        *("--save", "", "--appendonly", "no", "--databases", "64"),
+    ]
+
+
+@dataclass
+class Program:
+    """A process with a session of its own, so that it can be killed with all its children."""
+
+    command: list[str]
+    env: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_args: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(
+                self.command,
+                cwd=BASE_DIR,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group: nobody in it learns of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_WITHIN_SECONDS)
+        self.kill()
 
 
 def wait_for_port(port: int, server: subprocess.Popen[bytes], seconds: float = 10) -> None:

@@ -65,6 +65,7 @@ PUBLIC = [
     "/accounts/password/reset/done/",
     "/accounts/signup/",
     "/accounts/inactive/",
+    "/docs/integrations/events",
     "/nothing-here",
 ]
 SIGNED_IN = [

@@ -289,6 +289,15 @@ def test_error_stands_at_its_field_and_keeps_what_was_typed(owner, everywhere):
     assert PIN not in shown
 
 
+@pytest.mark.parametrize("text", ["nan", "inf", "1e999", "9" * 5000])
+def test_number_that_json_has_not_is_refused_at_its_field(owner, everywhere, text):
+    response = configure(owner, everywhere, mode="test", account="acc-2", share=text)
+
+    (block,) = response.context["blocks"]
+    assert response.status_code == 422
+    assert [item.field.name for item in block.inputs if item.errors] == ["share"]
+
+
 @pytest.mark.parametrize(
     ("language", "texts"),
     [

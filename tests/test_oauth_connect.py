@@ -447,6 +447,8 @@ GOOD = {"access_token": "a", "token_type": "Bearer", "expires_in": 60}
         (as_json({"error": "invalid_grant"}, 400), "code_refused"),
         (as_json({"error": "invalid_client"}, 401), "unauthorized"),
         (as_json({"error": "temporarily_unavailable"}, 200), "nonsense"),
+        (as_json({"error": {"code": "invalid_grant"}}, 400), "refused"),
+        (as_json({"error": ["invalid_client"]}, 401), "refused"),
     ],
 )
 def test_wrong_token_answer_is_told_in_words(client, integration, partner, reply, problem):
@@ -537,6 +539,38 @@ def test_reconnect_keeps_the_install_and_its_settings(client, partner):
     assert (after.pk, after.config) == (install.pk, {"list": "Guests"})
     assert after.grant != before
     assert OAuthGrant.objects.count() == 1
+
+
+def test_reconnect_that_is_declined_says_that_the_connection_stays(client, integration):
+    install = connected(client)
+    leaving = client.post(f"/integrations/event-crm/installs/{install.pk}/reconnect")
+    state = query_of(leaving.headers["Location"])["state"]
+
+    response = come_back(client, state=state, error="access_denied")
+
+    assert "stays connected as before" in words(response)
+    assert "Nothing was installed" not in words(response)
+    assert "is not connected" not in words(response)
+
+
+def test_reconnect_of_a_lost_connection_that_is_declined_says_so(client, integration):
+    install = connected(client)
+    Install.objects.update(connection="failed")
+    leaving = client.post(f"/integrations/event-crm/installs/{install.pk}/reconnect")
+    state = query_of(leaving.headers["Location"])["state"]
+
+    response = come_back(client, state=state, error="access_denied")
+
+    assert "is not connected" in words(response)
+
+
+def test_partner_that_comes_back_twice_does_not_deny_the_connection(client, integration):
+    state = leave(client)["state"]
+    come_back(client, state=state, code="code-1")
+
+    again = come_back(client, state=state, code="code-1")
+
+    assert "stays connected as before" in words(again)
 
 
 def test_reconnect_to_another_account_asks_first(client, integration, partner):

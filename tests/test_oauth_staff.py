@@ -1,17 +1,19 @@
 """What staff set up for a partner's OAuth server, and what they never see again."""
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ValidationError
 from django.test import Client
+from django.utils import timezone
 
 from catalog.models import AuthShape, Integration
 from catalog.oauth import check_oauth_settings
 from installs.credentials import client_secret, ensure_secrets
-from installs.models import User
+from installs.models import AuditEntry, IntegrationSecret, User
 from poszhub import seeds
 from tests.factories import make_oauth_integration
 
@@ -75,6 +77,7 @@ def form_of(row: Integration, **over: str) -> dict[str, str]:
         "inbound_events": "{}",
         "inbound_verification": "{}",
         "previous_secret_seconds": "300",
+        "outbound_concurrency": "256",
         "secrets-TOTAL_FORMS": "0",
         "secrets-INITIAL_FORMS": "0",
         **over,
@@ -97,6 +100,20 @@ def test_staff_set_the_client_secret_and_never_see_it(staff, settings):
     assert client_secret(row.slug) == "a-new-client-secret"
     assert "a-new-client-secret" not in page.content.decode()
     assert "a-new-client-secret" not in str(list(LogEntry.objects.values()))
+
+
+def test_setting_the_client_secret_is_in_the_audit_log_and_begins_its_age_anew(staff, settings):
+    settings.OUTBOUND_ALLOW = ["127.0.0.1:9"]
+    row = make_oauth_integration("http://127.0.0.1:9")
+    IntegrationSecret.objects.update(activated_at=timezone.now() - timedelta(days=100), reminders=1)
+
+    change(staff, row, client_secret="a-new-client-secret")
+
+    secret = IntegrationSecret.objects.get(purpose="oauth_client")
+    entry = AuditEntry.objects.latest("id")
+    assert (secret.reminders, secret.quarters(timezone.now())) == (0, 0)
+    assert (entry.action, entry.actor) == ("secret.set", "staff:staff@posz.id")
+    assert entry.data == {"purpose": "oauth_client", "secret": str(secret.pk)}
 
 
 def test_client_secret_left_empty_stays(staff, settings):

@@ -13,6 +13,7 @@ from django.utils import timezone
 from dispatch import oauth
 from dispatch.contracts import AuthError, TemporaryError
 from installs import grants, lifecycle
+from installs.fields import Sealed
 from installs.ladder import ATTEMPTS, LADDER
 from installs.models import AuditEntry, Connection, Install, OAuthGrant, Role
 from installs.oauth_client import Account, Tokens
@@ -233,6 +234,31 @@ def test_answer_that_got_lost_after_the_partner_rotated_ends_in_reconnect(partne
 
     install.refresh_from_db()
     assert install.connection_problem == "reconnect_needed"
+
+
+@pytest.mark.django_db
+def test_grant_that_does_not_decrypt_keeps_no_other_from_being_refreshed(partner):
+    broken, whole = make_connected(partner, slug="broken"), make_connected(partner, slug="whole")
+    make_expired(broken)
+    make_expired(whole)
+    OAuthGrant.objects.filter(installs=broken).update(tokens=Sealed("junk"))
+
+    assert oauth.refresh_due() == 2
+
+    assert OAuthGrant.objects.get(installs=whole).refreshed_at is not None
+    assert OAuthGrant.objects.get(installs=broken).needs_reconnect is False
+
+
+@pytest.mark.django_db
+def test_grant_that_does_not_decrypt_keeps_no_other_from_being_revoked(partner):
+    broken, whole = make_connected(partner, slug="broken"), make_connected(partner, slug="whole")
+    OAuthGrant.objects.filter(installs=broken).update(tokens=Sealed("junk"))
+    for install in (broken, whole):
+        lifecycle.uninstall(owner_of(install.merchant), install.pk)
+
+    oauth.revoke_due()
+
+    assert OAuthGrant.objects.get().pk == broken.grant_id
 
 
 @pytest.mark.django_db

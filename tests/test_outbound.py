@@ -22,8 +22,9 @@ from tests.factories import (
     owner_of,
 )
 from tests.partners import Reply, running_partner
-from webhooks import outbound
-from webhooks.models import Attempt, Delivery, DeliveryStatus, Event
+from webhooks import claims, outbound, outcomes
+from webhooks.models import Attempt, Delivery, DeliveryStatus, Endpoint, Event
+from webhooks.sending import Job, Outcome
 
 pytestmark = pytest.mark.django_db
 
@@ -288,26 +289,59 @@ def test_delivery_of_a_disabled_install_waits_and_uses_no_attempt(install, partn
     assert Delivery.objects.get().status == DeliveryStatus.DELIVERED
 
 
-def test_claim_is_given_to_one_worker_until_its_lease_is_over(install):
+def test_claim_is_given_to_one_worker(install):
     accept(install)
     now = timezone.now()
 
-    first = outbound.claim_due(now)
-    second = outbound.claim_due(now)
-    third = outbound.claim_due(now + outbound.LEASE)
+    first, second = claims.claim(10, now), claims.claim(10, now)
 
-    assert [len(batch) for batch in (first, second, third)] == [1, 0, 1]
+    assert [len(claim.items) for claim in (first, second)] == [1, 0]
+
+
+def test_what_a_dead_worker_held_is_due_again_and_its_attempt_is_unknown(install, partner):
+    accept(install)
+    claims.claim(10, timezone.now())
+
+    freed = claims.reap(timezone.now() + claims.LEASE)
+    outbound.deliver_due()
+
+    delivery = Delivery.objects.get()
+    problems = list(Attempt.objects.values_list("number", "problem"))
+    assert (freed, delivery.status) == (1, DeliveryStatus.DELIVERED)
+    assert problems == [(1, "unknown"), (2, "")]
+    assert Endpoint.objects.get().in_flight == 0
+
+
+def test_unknown_attempt_does_not_count_towards_the_five(install, partner):
+    partner.answer = lambda _request: Reply(500)
+    accept(install)
+    claims.claim(10, timezone.now())
+    claims.reap(timezone.now() + claims.LEASE)
+
+    for _ in range(5):
+        make_due()
+        outbound.deliver_due()
+
+    assert (Delivery.objects.get().status, len(partner.requests)) == (DeliveryStatus.DEAD, 5)
+
+
+def test_lease_that_is_not_over_is_left_alone(install):
+    accept(install)
+    claims.claim(10, timezone.now())
+
+    assert claims.reap(timezone.now()) == 0
+    assert Endpoint.objects.get().in_flight == 1
 
 
 def test_outcome_of_a_worker_that_lost_its_lease_is_not_written(install):
     accept(install)
-    [slow] = outbound.claim_due(timezone.now())
-    outbound.claim_due(timezone.now() + outbound.LEASE)
-    late = outbound.Outcome(timezone.now(), 5, 500, "http_500", "")
+    [slow] = claims.claim(10, timezone.now()).items
+    claims.reap(timezone.now() + claims.LEASE)
+    late = Outcome(timezone.now(), 5, 500, "http_500", "")
 
-    outbound.record(slow, late)
+    outcomes.record([(Job(slow, [b"k"]), late)], timezone.now())
 
-    assert (Delivery.objects.get().attempts_made, Attempt.objects.count()) == (0, 0)
+    assert list(Attempt.objects.values_list("problem", flat=True)) == ["unknown"]
 
 
 def test_replay_starts_a_fresh_ladder_and_keeps_the_attempts(install, partner):

@@ -5,11 +5,9 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from catalog.forms import IntegrationForm
 from catalog.models import URL_FIELDS, AuthShape, Integration
@@ -25,6 +23,7 @@ from tests.factories import (
     VERIFY,
     keys_of,
     make_install,
+    make_job,
     make_key_partner,
     make_location,
     make_merchant,
@@ -37,7 +36,8 @@ from tests.test_addresses import FORBIDDEN_URLS
 from tests.test_admin import address, catalog_form
 from tests.test_door import OK, answering, dns, make_peer, sink  # noqa: F401 - fixtures
 from webhooks import outbound
-from webhooks.models import Attempt, Delivery, Event
+from webhooks.models import Attempt
+from webhooks.sending import Sender
 
 KEY = b"k" * 32
 LOOPBACK = [
@@ -202,10 +202,10 @@ def problem_of(act: Callable[[], Any]) -> str:
 
 
 def deliver(url: str) -> str:
-    integration = Integration(slug="partner", outbound_url=url)
-    event = Event(type="order.paid", body=b"{}", occurred_at=timezone.now())
-    delivery = Delivery(event=event, integration=integration, install_id=uuid4())
-    return outbound.attempt(delivery, [KEY]).problem or "sent"
+    sender = Sender()
+    sender.send([make_job(url, KEY)])
+    [(_job, outcome)] = sender.close()
+    return outcome.problem or "sent"
 
 
 def ask(url: str) -> str:

@@ -41,6 +41,7 @@ SAME_IN_BOTH = frozenset(
         "Admin",
         "Australia",
         "Dispatch",
+        "Event",
         "Hong Kong",
         "Hub",
         "India",

@@ -6,21 +6,17 @@ ledger. One provider event has one effect per install, whatever is posted, when 
 
 import hashlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 
 from catalog.envelope import ApiError, json_object
+from catalog.inbound_events import ParsedEvent, read_envelope
 from catalog.models import Integration
 from dispatch import answers
 from dispatch.adapters import adapter_for
@@ -29,13 +25,12 @@ from dispatch.models import Answer
 from installs import audit, scope
 from installs.ladder import next_attempt_at
 from installs.models import Install, Location, Merchant
+from installs.wake import wake
 from webhooks.models import InboundEvent, InboundStatus
 from webhooks.signed import require_signed
 
 logger = logging.getLogger(__name__)
 
-EVENT_ID_LENGTH = 255
-TYPE_LENGTH = 100
 SWEEP_SIZE = 200
 
 
@@ -45,19 +40,6 @@ class Receipt:
 
     id: UUID
     is_duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The fields of a body that decide where it goes."""
-
-    event_id: str
-    type: str
-    merchant_id: UUID | None
-    external_merchant_id: str | None
-    location_id: UUID | None
-    occurred_at: datetime | None
-    data: Mapping[str, Any]
 
 
 def receive(slug: str, body: bytes, signature: str | None) -> Receipt:
@@ -104,31 +86,7 @@ def receive(slug: str, body: bytes, signature: str | None) -> Receipt:
     return Receipt(known.pk, is_duplicate=True)
 
 
-def read_envelope(payload: Mapping[str, Any]) -> Envelope:
-    """The standard body; refused with 400 `invalid_payload`, naming the field."""
-    data = payload.get("data", {})
-    if not isinstance(data, dict):
-        raise _field_error("data", _("An object is needed."))
-    external_id = payload.get("external_merchant_id")
-    merchant_id = _uuid(payload, "merchant_id")
-    if merchant_id is None and external_id is None:
-        raise _field_error(
-            "merchant_id", _("Say which merchant: merchant_id or external_merchant_id.")
-        )
-    if external_id is not None and not _is_text(external_id, EVENT_ID_LENGTH):
-        raise _field_error("external_merchant_id", _("A text of 1 to 255 characters is needed."))
-    return Envelope(
-        event_id=_text(payload, ("event_id", "id"), EVENT_ID_LENGTH),
-        type=_text(payload, ("type", "event"), TYPE_LENGTH),
-        merchant_id=merchant_id,
-        external_merchant_id=external_id,
-        location_id=_uuid(payload, "location_id"),
-        occurred_at=_time(payload, "occurred_at"),
-        data=data,
-    )
-
-
-def find_install(integration: Integration, envelope: Envelope) -> Install:
+def find_install(integration: Integration, envelope: ParsedEvent) -> Install:
     """The install an event belongs to.
 
     With a location: the one effective there. Without: the one whose earlier answer the event refers
@@ -161,7 +119,7 @@ def find_install(integration: Integration, envelope: Envelope) -> Install:
 
 
 def _answer_it_refers_to(
-    integration: Integration, merchant_id: UUID, envelope: Envelope
+    integration: Integration, merchant_id: UUID, envelope: ParsedEvent
 ) -> Answer | None:
     """The earlier answer of ours that an event is about, such as the bill that was settled."""
     capability = integration.capability_of_event(envelope.type) or ""
@@ -173,7 +131,7 @@ def _answer_it_refers_to(
     return answers.answer_of_reference(merchant_id, integration.slug, reference)
 
 
-def _outlet_of(row: InboundEvent, envelope: Envelope) -> Location | None:
+def _outlet_of(row: InboundEvent, envelope: ParsedEvent) -> Location | None:
     answer = _answer_it_refers_to(row.integration, row.merchant_id, envelope)
     location_id = envelope.location_id or (answer.location_id if answer else None)
     if location_id is None:
@@ -216,7 +174,9 @@ def process(event_id: UUID) -> bool:
             row.processed_at = timezone.now()
             row.save(update_fields=["status", "processed_at"])
     except Exception as error:
-        logger.exception("Inbound event %s could not be processed", event_id)
+        logger.exception(
+            "Inbound event %s could not be processed", event_id, extra={"event_id": str(event_id)}
+        )
         _processing_failed(event_id, type(error).__name__)
     return True
 
@@ -230,13 +190,7 @@ def sweep() -> int:
 
 
 def wake_processing(event_id: UUID) -> None:
-    """Hand the row to a worker. A queue that is down costs nothing: the sweep finds the row."""
-    try:
-        current_app.send_task(
-            "webhooks.tasks.process_inbound", [str(event_id)], ignore_result=True, retry=False
-        )
-    except Exception:
-        logger.exception("The queue is down; the sweep will process %s", event_id)
+    wake("webhooks.tasks.process_inbound", str(event_id))
 
 
 def _apply(row: InboundEvent) -> None:
@@ -293,43 +247,3 @@ def _flag_other_body(known: InboundEvent, body: bytes) -> None:
     InboundEvent.objects.filter(pk=known.pk, mismatched_at=None).update(
         mismatched_at=timezone.now()
     )
-
-
-def _field_error(name: str, message: str) -> ApiError:
-    return ApiError("invalid_payload", f"{name}: {message}", fields={name: [message]})
-
-
-def _is_text(value: Any, length: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= length
-
-
-def _text(payload: Mapping[str, Any], names: tuple[str, str], length: int) -> str:
-    value = next((payload[name] for name in names if name in payload), None)
-    if not _is_text(value, length):
-        raise _field_error(
-            names[0], _("A text of 1 to %(length)s characters is needed.") % {"length": length}
-        )
-    return str(value)
-
-
-def _uuid(payload: Mapping[str, Any], name: str) -> UUID | None:
-    value = payload.get(name)
-    if value is None:
-        return None
-    try:
-        return UUID(value)
-    except (ValueError, AttributeError, TypeError):
-        raise _field_error(name, _("A UUID is needed.")) from None
-
-
-def _time(payload: Mapping[str, Any], name: str) -> datetime | None:
-    value = payload.get(name)
-    if value is None:
-        return None
-    try:
-        parsed = parse_datetime(value) if isinstance(value, str) else None
-    except ValueError:
-        parsed = None
-    if parsed is None or parsed.tzinfo is None:
-        raise _field_error(name, _("A time with its offset is needed (RFC 3339)."))
-    return parsed

@@ -76,7 +76,12 @@ class InboundEvent(models.Model):
             )
         ]
         indexes = [
-            models.Index(fields=["due_at"], condition=Q(status="received"), name="inbound_due")
+            models.Index(fields=["due_at"], condition=Q(status="received"), name="inbound_due"),
+            models.Index(
+                fields=["received_at"],
+                condition=Q(status="quarantined"),
+                name="inbound_set_aside",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -130,10 +135,14 @@ class DeliveryStatus(models.TextChoices):
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def due(self, at: datetime) -> "DeliveryQuerySet":
         """Pending ones whose time has come and that nobody holds, the longest waiting first."""
-        return (
-            self.filter(status=DeliveryStatus.PENDING, next_attempt_at__lte=at)
-            .filter(Q(lease_until__isnull=True) | Q(lease_until__lte=at))
-            .order_by("next_attempt_at", "id")
+        return self.filter(
+            status=DeliveryStatus.PENDING, next_attempt_at__lte=at, lease_until=None
+        ).order_by("next_attempt_at")
+
+    def leased(self, at: datetime) -> "DeliveryQuerySet":
+        """Those that a worker holds, or held when it died. Their time has come, by definition."""
+        return self.filter(
+            status=DeliveryStatus.PENDING, next_attempt_at__lte=at, lease_until__isnull=False
         )
 
     def paused(self) -> "DeliveryQuerySet":

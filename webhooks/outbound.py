@@ -1,50 +1,33 @@
 """The door for what Posz tells partners: an event and its deliveries are one transaction.
 
-`accept_event` writes them, `deliver_due` sends what is due. The database is the clock and the truth;
-the queue only wakes workers up. A delivery is claimed by conditional update with a lease and a
-fencing token, sent without any lock held, and its outcome is written only by whoever still holds the
-token. Delivery is at least once, with a stable event id and the same bytes on every attempt.
+`accept_event` writes them, the engine (`engine.py`) sends what is due. The database is the clock and
+the truth; the queue only wakes workers up. A delivery is claimed with a lease and a fencing token
+(`claims.py`), sent without any lock held (`sending.py`), and its outcome is written only by whoever
+still holds the token (`outcomes.py`). Delivery is at least once, with a stable event id and the same
+bytes on every attempt.
 """
 
-import logging
-import time
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from celery import current_app
-from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db import connection as database
 from django.db.models import F
 from django.utils import timezone
 
 from catalog.envelope import ApiError
 from catalog.strict_json import dumps
-from dispatch import door, oauth
-from dispatch.contracts import AuthError, TemporaryError
-from dispatch.signing import hex_signature, standard_headers
-from installs import audit, connection, grants, lifecycle, scope
-from installs.credentials import active_secrets
-from installs.ladder import LADDER, next_attempt_at
+from installs import connection, lifecycle, scope
 from installs.models import Install, Location, Merchant
-from webhooks.models import Attempt, Delivery, DeliveryStatus, Event
+from installs.wake import wake
+from webhooks import claims, health
+from webhooks.engine import Engine
+from webhooks.models import Delivery, DeliveryStatus, Endpoint, Event
 
-logger = logging.getLogger(__name__)
-
-BATCH = 100
-PARALLEL = 16
-LEASE = timedelta(seconds=60)
-HOLD_WHILE_DISABLED = timedelta(minutes=15)
-HOLD_WITHOUT_TOKEN = timedelta(seconds=60)
-# What of the lease may go by until every access token of a batch is there.
-TOKENS_WITHIN_SECONDS = 20.0
-EXCERPT_CHARACTERS = 500
 VERSION = 1
+ORDER_KEY_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +40,6 @@ class NewEvent:
     occurred_at: datetime | None
     idempotency_key: str | None
     data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one attempt came to. `status` None means that no answer was read."""
-
-    started_at: datetime
-    elapsed_ms: int
-    status: int | None
-    problem: str
-    excerpt: str
-    retry_after: timedelta | None = None
-
-    @property
-    def is_success(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
 
 
 def accept_event(new: NewEvent) -> tuple[Event, int]:
@@ -106,17 +73,52 @@ def _write_event(new: NewEvent) -> Event:
     event = _event_row(new, merchant, location)
     event.save(force_insert=True)
     rows = subscribers(merchant.pk, location, new.type)
-    Delivery.objects.bulk_create(
+    write_deliveries(event, rows, new.data)
+    if new.type == "settings.changed":
+        merchant_settings_changed(merchant, new.data)
+    return event
+
+
+def write_deliveries(event: Event, rows: list[Install], data: Mapping[str, Any]) -> list[Delivery]:
+    """One delivery of the event per install, and somebody to send it once all is committed."""
+    ensure_endpoints({row.integration_id for row in rows})
+    deliveries = Delivery.objects.bulk_create(
         [
-            Delivery(event=event, merchant=merchant, integration=row.integration, install_id=row.pk)
+            Delivery(
+                event=event,
+                merchant_id=event.merchant_id,
+                integration=row.integration,
+                install_id=row.pk,
+                sequence=event.sequence,
+                order_key=order_of(data) if row.integration.outbound_in_order else "",
+            )
             for row in rows
         ]
     )
-    if new.type == "settings.changed":
-        merchant_settings_changed(merchant, new.data)
-    if rows:
+    if deliveries:
         transaction.on_commit(wake_delivery)
-    return event
+    return deliveries
+
+
+def order_of(data: Mapping[str, Any]) -> str:
+    """The order an event is about, empty where it is about none."""
+    order = data.get("order")
+    found = order.get("id") if isinstance(order, dict) else None
+    found = found or data.get("order_id") or data.get("external_order_id")
+    return str(found)[:ORDER_KEY_LENGTH] if isinstance(found, str | int) else ""
+
+
+_known_endpoints: set[UUID] = set()
+
+
+def ensure_endpoints(integration_ids: set[UUID]) -> None:
+    """Without its row an endpoint is never looked at."""
+    missing = integration_ids - _known_endpoints
+    if missing:
+        Endpoint.objects.bulk_create(
+            [Endpoint(integration_id=item) for item in missing], ignore_conflicts=True
+        )
+        transaction.on_commit(lambda: _known_endpoints.update(missing))
 
 
 def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -> Delivery:
@@ -128,14 +130,8 @@ def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -
     with transaction.atomic():
         event = _event_row(new, install.merchant, install.location, is_example=True)
         event.save(force_insert=True)
-        delivery = Delivery(
-            event=event,
-            merchant_id=install.merchant_id,
-            integration=install.integration,
-            install_id=install.pk,
-        )
-        delivery.save(force_insert=True)
-        transaction.on_commit(wake_delivery)
+        # The order it speaks of is invented, so it waits for no other.
+        [delivery] = write_deliveries(event, [install], {})
     return delivery
 
 
@@ -206,198 +202,37 @@ def merchant_settings_changed(merchant: Merchant, data: Mapping[str, Any]) -> No
 
 
 def deliver_due() -> int:
-    """Send everything that is due; return how many attempts were made.
+    """Send everything that is due, in this thread; return how many attempts were made.
 
     Safe to run in many workers at once and after any crash.
     """
-    made = 0
-    while batch := claim_due(timezone.now()):
-        made += send_batch(batch)
-    return made
+    return Engine().run_until_idle()
 
 
-def claim_due(at: datetime) -> list[Delivery]:
-    """Take up to a batch of due deliveries for the length of a lease."""
-    lease = at + LEASE
-    with transaction.atomic():
-        due = Delivery.objects.due(at)
-        if database.features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True)
-        ids = list(due.values_list("pk", flat=True)[:BATCH])
-        # The condition repeats what made the row due: where rows can't be locked it is the lock.
-        Delivery.objects.due(at).order_by().filter(pk__in=ids).update(
-            lease_until=lease, fencing_token=F("fencing_token") + 1
-        )
-        return list(
-            Delivery.objects.filter(pk__in=ids, lease_until=lease).select_related(
-                "event", "integration"
-            )
-        )
+def look_after() -> None:
+    """What a tick does: free what a dead worker held, make due what may be sent again."""
+    at = claims.now()
+    claims.reap(at)
+    claims.resume(at)
 
 
-def send_batch(batch: list[Delivery]) -> int:
-    installs = Install.objects.in_bulk([item.install_id for item in batch])
-    sendable = [item for item in batch if _is_sendable(item, installs.get(item.install_id))]
-    keys = {
-        slug: active_secrets(slug, "outbound")
-        for slug in {item.integration.slug for item in sendable}
-    }
-    tokens = access_tokens(sendable, installs)
-    sendable = [item for item in sendable if tokens.get(item.install_id) is not None]
-    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="deliver") as threads:
-        outcomes = threads.map(
-            lambda item: attempt(item, keys[item.integration.slug], tokens[item.install_id] or ""),
-            sendable,
-        )
-        for item, outcome in zip(sendable, outcomes, strict=True):
-            record(item, outcome)
-            if outcome.status == 401 and (token := tokens[item.install_id]):
-                doubt_token(item, token)
-    return len(sendable)
+def resume_install(install_id: UUID) -> None:
+    """The install was switched on again: what waited for it is due now."""
+    if claims.resume(claims.now(), [install_id]):
+        wake_delivery()
 
 
-def access_tokens(
-    batch: list[Delivery], installs: Mapping[UUID, Install]
-) -> dict[UUID, str | None]:
-    """Install to access token, empty where the partner wants none.
-
-    Without a token nothing is sent and no attempt is counted: the delivery waits until the merchant
-    has connected again, or until the partner gives tokens again.
-    """
-    give_up_at = time.monotonic() + TOKENS_WITHIN_SECONDS
-    tokens: dict[UUID, str | None] = {}
-    for item in batch:
-        if item.install_id not in tokens:
-            is_oauth = item.integration.is_oauth
-            wait = max(give_up_at - time.monotonic(), 0)
-            token = _access_token(installs[item.install_id], wait) if is_oauth else ""
-            tokens[item.install_id] = token
-        if tokens[item.install_id] is None:
-            _held(item).update(
-                lease_until=None, next_attempt_at=timezone.now() + HOLD_WITHOUT_TOKEN
-            )
-    return tokens
-
-
-def _access_token(install: Install, wait_seconds: float) -> str | None:
-    try:
-        return oauth.access_token_for(install, wait_seconds=wait_seconds)
-    except (AuthError, TemporaryError):
-        return None
-
-
-def doubt_token(delivery: Delivery, token: str) -> None:
-    grant_id = (
-        Install.objects.filter(pk=delivery.install_id).values_list("grant_id", flat=True).first()
+def cancel_for(install_id: UUID) -> int:
+    """The install is gone: nothing of it that has not been sent is sent any more."""
+    health.forget([install_id])
+    return Delivery.objects.filter(
+        install_id=install_id, status=DeliveryStatus.PENDING, lease_until=None
+    ).update(
+        status=DeliveryStatus.CANCELLED,
+        reason="uninstalled",
+        next_attempt_at=None,
+        finished_at=timezone.now(),
     )
-    if grant_id is not None:
-        grants.doubt(grant_id, token)
-
-
-def _is_sendable(delivery: Delivery, install: Install | None) -> bool:
-    """Put aside what must not be sent now: uninstalled is cancelled, switched off waits."""
-    if install is None:
-        _finish(delivery, DeliveryStatus.CANCELLED, "uninstalled")
-        return False
-    if install.outbound_off_at is not None:
-        _finish(delivery, DeliveryStatus.DEAD, "endpoint_gone")
-        return False
-    if not install.is_enabled or not delivery.integration.is_running:
-        _held(delivery).update(
-            lease_until=None, next_attempt_at=timezone.now() + HOLD_WHILE_DISABLED
-        )
-        return False
-    return True
-
-
-def attempt(delivery: Delivery, keys: list[bytes], token: str = "") -> Outcome:
-    """One signed POST. Touches no database, so that many can run at once."""
-    started_at, started = timezone.now(), time.monotonic()
-    body = bytes(delivery.event.body)
-    status, problem, excerpt, retry_after = None, "", "", None
-    try:
-        if not keys:
-            raise door.DoorError("no outbound secret")
-        reply = door.call(
-            "POST",
-            delivery.integration.outbound_url,
-            headers=signed_headers(delivery, body, keys) | bearer(token),
-            body=body,
-            timeout_seconds=settings.DELIVERY_TIMEOUT_SECONDS,
-        )
-        status, excerpt = reply.status, _excerpt(reply.body)
-        retry_after = _retry_after(reply.headers, started_at)
-        if not 200 <= status < 300:
-            problem = f"http_{status}"
-    except door.DoorError as error:
-        problem = error.code
-    elapsed_ms = round((time.monotonic() - started) * 1000)
-    return Outcome(started_at, elapsed_ms, status, problem, excerpt, retry_after)
-
-
-def signed_headers(delivery: Delivery, body: bytes, keys: list[bytes]) -> dict[str, str]:
-    return {
-        "Content-Type": "application/json",
-        "X-Posz-Signature": hex_signature(body, keys[0]),
-        "X-Posz-Event": delivery.event.type,
-        "X-Posz-Delivery": str(delivery.pk),
-        "X-Posz-Attempt": str(delivery.attempts_made + 1),
-        **standard_headers(str(delivery.event_id), int(time.time()), body, keys),
-    }
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"} if token else {}
-
-
-def record(delivery: Delivery, outcome: Outcome) -> None:
-    """Write the attempt and what follows from it, unless the lease was lost meanwhile."""
-    number = delivery.attempts_made + 1
-    with transaction.atomic():
-        status, reason, next_at = _what_follows(number - delivery.attempts_before_replay, outcome)
-        is_mine = _held(delivery).update(
-            status=status,
-            reason=reason,
-            attempts_made=number,
-            next_attempt_at=next_at,
-            lease_until=None,
-            finished_at=None if status == DeliveryStatus.PENDING else timezone.now(),
-        )
-        if not is_mine:
-            return
-        Attempt.objects.create(
-            delivery=delivery,
-            number=number,
-            started_at=outcome.started_at,
-            elapsed_ms=outcome.elapsed_ms,
-            response_status=outcome.status,
-            problem=outcome.problem,
-            response_excerpt=outcome.excerpt,
-        )
-        if outcome.status == 410:
-            connection.turn_outbound_off(delivery.install_id)
-        elif status == DeliveryStatus.DEAD:
-            audit.record(
-                "delivery.dead",
-                actor=audit.SYSTEM,
-                install=Install.objects.with_names().filter(pk=delivery.install_id).first(),
-                merchant_id=delivery.merchant_id,
-                data={"event_id": str(delivery.event_id), "problem": outcome.problem},
-            )
-
-
-def _what_follows(tries: int, outcome: Outcome) -> tuple[str, str, datetime | None]:
-    if outcome.is_success:
-        return DeliveryStatus.DELIVERED, "", None
-    if outcome.status == 410:
-        return DeliveryStatus.DEAD, "endpoint_gone", None
-    failed_at = outcome.started_at + timedelta(milliseconds=outcome.elapsed_ms)
-    next_at = next_attempt_at(tries, failed_at)
-    if next_at is None:
-        return DeliveryStatus.DEAD, outcome.problem, None
-    if outcome.retry_after:
-        next_at = max(next_at, failed_at + min(outcome.retry_after, LADDER[-1]))
-    return DeliveryStatus.PENDING, outcome.problem, next_at
 
 
 def replay(delivery: Delivery) -> None:
@@ -436,43 +271,4 @@ def start_anew(ids: Collection[UUID]) -> int:
 
 
 def wake_delivery() -> None:
-    """Wake a worker. A queue that is down costs nothing: the tick finds what is due."""
-    try:
-        current_app.send_task("webhooks.tasks.deliver_due", ignore_result=True, retry=False)
-    except Exception:
-        logger.exception("The queue is down; the tick will deliver")
-
-
-def _held(delivery: Delivery) -> Any:
-    return Delivery.objects.filter(
-        pk=delivery.pk, fencing_token=delivery.fencing_token, status=DeliveryStatus.PENDING
-    )
-
-
-def _finish(delivery: Delivery, status: str, reason: str) -> None:
-    _held(delivery).update(
-        status=status,
-        reason=reason,
-        next_attempt_at=None,
-        lease_until=None,
-        finished_at=timezone.now(),
-    )
-
-
-def _excerpt(body: bytes) -> str:
-    """The beginning of an answer as text that any database can hold."""
-    text = body[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else " " for char in text)[:EXCERPT_CHARACTERS]
-
-
-def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
-    value = headers.get("Retry-After", headers.get("retry-after", "")).strip()
-    if value.isascii() and value.isdigit() and len(value) < 10:
-        return timedelta(seconds=int(value))
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(moment - now, timedelta(0))
+    wake("webhooks.tasks.deliver_due")

@@ -5,14 +5,12 @@ deliveries again and moves the cursor, under the row's lock. A worker that dies 
 never written and repeats none; a second worker finds the row locked, or goes on where the first was.
 """
 
-import logging
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from celery import current_app
 from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
@@ -22,10 +20,9 @@ from catalog.models import Integration
 from installs import audit
 from installs.access import ALLOWED, Actor, Verb
 from installs.models import Install
+from installs.wake import wake
 from webhooks import outbound
 from webhooks.models import Delivery, DeliveryQuerySet, DeliveryStatus, Recovery
-
-logger = logging.getLogger(__name__)
 
 STEP = 500
 MOST_CHOSEN = 500
@@ -119,11 +116,7 @@ def replay_chosen(actor: Actor, ids: Iterable[UUID]) -> dict[UUID, str]:
 
 
 def wake_recoveries() -> None:
-    """Wake a worker. A queue that is down costs nothing: the sweep finds what is running."""
-    try:
-        current_app.send_task("webhooks.tasks.run_recoveries", ignore_result=True, retry=False)
-    except Exception:
-        logger.exception("The queue is down; the sweep will carry on")
+    wake("webhooks.tasks.run_recoveries")
 
 
 def _plan(

@@ -55,7 +55,7 @@ class RecoverRequestSerializer(serializers.Serializer[Any]):
 
 
 class CountSerializer(serializers.Serializer[Any]):
-    count = serializers.IntegerField()  # type: ignore[assignment]
+    count = serializers.IntegerField()
 
 
 @extend_schema(tags=["deliveries"])

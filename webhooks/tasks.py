@@ -2,7 +2,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from webhooks import attention, inbound, outbound, recovery
+from webhooks import attention, engine, inbound, outbound, recovery
 
 
 @shared_task(ignore_result=True)
@@ -17,7 +17,24 @@ def sweep_inbound() -> None:
 
 @shared_task(ignore_result=True)
 def deliver_due() -> None:
-    outbound.deliver_due()
+    """Returns at once: the engine streams in a thread of this process."""
+    engine.of_this_process().poke()
+
+
+@shared_task(ignore_result=True)
+def look_after_deliveries() -> None:
+    outbound.look_after()
+    engine.of_this_process().poke()
+
+
+@shared_task(ignore_result=True)
+def resume_deliveries(install_id: str) -> None:
+    outbound.resume_install(UUID(install_id))
+
+
+@shared_task(ignore_result=True)
+def cancel_deliveries(install_id: str) -> None:
+    outbound.cancel_for(UUID(install_id))
 
 
 @shared_task(ignore_result=True)

@@ -9,8 +9,9 @@ from django.core.management.base import BaseCommand, CommandError
 from catalog.envelope import ApiError
 from catalog.models import Integration
 from installs import credentials
+from installs.credentials import OWN_PURPOSES
 from installs.encryption import require_right_keys
-from installs.models import IntegrationSecret, Purpose, SecretState
+from installs.models import IntegrationSecret, SecretState
 
 ONCE = "It is shown only this once."
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("slug")
-        parser.add_argument("purpose", choices=Purpose.values)
+        parser.add_argument("purpose", choices=[str(item) for item in OWN_PURPOSES])
         act = parser.add_mutually_exclusive_group()
         act.add_argument("--stage", action="store_true", help="Make the next secret, show it once.")
         act.add_argument(

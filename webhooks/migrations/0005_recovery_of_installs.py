@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('catalog', '0004_delivery_pace'),
         ('installs', '0004_oauth'),
-        ('webhooks', '0002_delivery_engine'),
+        ('webhooks', '0004_inbound_set_aside'),
     ]
 
     operations = [

@@ -1,0 +1,324 @@
+"""Which deliveries may start now: claimed per endpoint, in fair shares, at its pace, under a lease.
+
+A claim is one short transaction. It locks the rows of endpoints that have something due and room for
+it, so that what they agree on (breaker, pace, how many are on their way) is exact over all workers,
+and skips what somebody else is claiming. A delivery that must not be sent any more is put aside here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Exists, F, OuterRef, Q
+from django.utils import timezone
+
+from catalog import prepared
+from installs.models import Install
+from webhooks import breaker
+from webhooks.breaker import Standing
+from webhooks.models import Attempt, BreakerState, Delivery, DeliveryStatus, Endpoint
+
+LEASE = timedelta(seconds=60)
+# How far ahead of its moment a paced delivery is claimed.
+HORIZON = timedelta(milliseconds=100)
+ENDPOINTS_AT_ONCE = 16
+BREAKER_FIELDS = (
+    "state",
+    "changed_at",
+    "probe_at",
+    "window_started_at",
+    "window_attempts",
+    "window_failures",
+)
+CLAIMED_FIELDS = (*BREAKER_FIELDS, "in_flight", "next_slot_at", "claimed_at")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One delivery that is ours until its lease is over. It may start `delay_seconds` from now."""
+
+    id: UUID
+    fencing_token: int
+    event_id: UUID
+    event_type: str
+    body: bytes
+    merchant_id: UUID
+    install_id: UUID
+    attempts_made: int
+    attempts_before_replay: int
+    integration_id: UUID
+    slug: str
+    url: str
+    is_oauth: bool
+    delay_seconds: float = 0.0
+
+    @property
+    def number(self) -> int:
+        return self.attempts_made + 1
+
+
+@dataclass(slots=True)
+class Claim:
+    """What was claimed. `again_in` seconds there may be more, None where nothing says so."""
+
+    items: list[Claimed] = field(default_factory=list)
+    again_in: float | None = None
+
+    def hear(self, seconds: float) -> None:
+        self.again_in = seconds if self.again_in is None else min(self.again_in, seconds)
+
+
+def now() -> datetime:
+    """The database's clock, so that workers on several machines agree about leases and due times."""
+    if connection.vendor != "postgresql":
+        return timezone.now()
+    row = prepared.fetch_row("SELECT clock_timestamp()", [])
+    assert row is not None  # noqa: S101 - the statement always has one
+    moment: datetime = row[0]
+    return moment
+
+
+def claim(most: int, at: datetime) -> Claim:
+    """Take up to `most` due deliveries for the length of a lease."""
+    claimed = Claim()
+    with transaction.atomic():
+        endpoints = ready_endpoints(at)
+        for endpoint in endpoints:
+            _claim_at(endpoint, max(1, most // len(endpoints)), at, claimed)
+    return claimed
+
+
+def ready_endpoints(at: datetime) -> list[Endpoint]:
+    """Locked ones that have something due and room for it, those served longest ago first."""
+    due = Delivery.objects.due(at).order_by().filter(integration=OuterRef("pk"))
+    rows = (
+        Endpoint.objects.select_related("integration")
+        .filter(~Q(state=BreakerState.OPEN) | Q(probe_at__lte=at))
+        .filter(in_flight__lt=F("integration__outbound_concurrency"))
+        .filter(Q(next_slot_at=None) | Q(next_slot_at__lte=at + HORIZON))
+        .filter(Exists(due))
+        .order_by(F("claimed_at").asc(nulls_first=True))
+        .only(*CLAIMED_FIELDS, *(f"integration__{name}" for name in ROUTE_FIELDS))
+    )
+    if connection.features.has_select_for_update_skip_locked:
+        rows = rows.select_for_update(of=("self",), skip_locked=True)
+    return list(rows[:ENDPOINTS_AT_ONCE])
+
+
+ROUTE_FIELDS = (
+    "slug",
+    "status",
+    "auth_shape",
+    "outbound_url",
+    "outbound_rate_per_second",
+    "outbound_concurrency",
+)
+
+
+def standing_of(endpoint: Endpoint) -> Standing:
+    return Standing(*(getattr(endpoint, name) for name in BREAKER_FIELDS))
+
+
+def set_standing(endpoint: Endpoint, standing: Standing) -> None:
+    for name in BREAKER_FIELDS:
+        setattr(endpoint, name, getattr(standing, name))
+
+
+def _claim_at(endpoint: Endpoint, most: int, at: datetime, claimed: Claim) -> None:
+    standing, integration = standing_of(endpoint), endpoint.integration
+    most = min(most, integration.outbound_concurrency - endpoint.in_flight)
+    per_second = breaker.pace(standing, integration.outbound_rate_per_second, at)
+    first_slot = max(endpoint.next_slot_at or at, at)
+    if standing.state == BreakerState.OPEN:
+        most, standing = 1, breaker.probed(standing, at)
+    elif per_second is not None:
+        most = min(most, int((at + HORIZON - first_slot).total_seconds() * per_second) + 1)
+    rows, is_all = _take(endpoint, most, at)
+    if is_all and standing.state == BreakerState.RECOVERING:
+        standing = breaker.drained(standing, at)
+    set_standing(endpoint, standing)
+    if per_second is not None:
+        endpoint.next_slot_at = first_slot + timedelta(seconds=len(rows) / per_second)
+    endpoint.in_flight += len(rows)
+    endpoint.claimed_at = at
+    endpoint.save(update_fields=CLAIMED_FIELDS)
+    wait = (first_slot - at).total_seconds()
+    for index, row in enumerate(rows):
+        delay = wait + index / per_second if per_second is not None else 0.0
+        claimed.items.append(_claimed(row, endpoint, delay))
+    if not is_all and standing.state != BreakerState.OPEN:
+        lead = HORIZON.total_seconds() / 2
+        claimed.hear(max(wait + most / per_second - lead, 0.0) if per_second else 0.0)
+
+
+# An earlier one of the same order that is still on its way, or waits for its next attempt, comes first.
+DUE = """
+    SELECT d.id, d.fencing_token, d.event_id, e.type, e.body, d.merchant_id, d.install_id,
+           d.attempts_made, d.attempts_before_replay,
+           i.id IS NULL, i.outbound_off_at IS NOT NULL, i.is_enabled
+    FROM delivery d
+    JOIN event e ON e.id = d.event_id
+    LEFT JOIN merchant_integration i ON i.id = d.install_id
+    WHERE d.integration_id = %s AND d.status = 'pending' AND d.next_attempt_at <= %s
+      AND d.lease_until IS NULL
+      AND (d.order_key = '' OR NOT EXISTS (
+          SELECT 1 FROM delivery b
+          WHERE b.install_id = d.install_id AND b.order_key = d.order_key
+            AND b.status = 'pending' AND b.sequence < d.sequence))
+    ORDER BY d.next_attempt_at
+    LIMIT %s
+"""
+LOCKED = " FOR UPDATE OF d SKIP LOCKED"
+
+
+def _take(endpoint: Endpoint, most: int, at: datetime) -> tuple[list[tuple[Any, ...]], bool]:
+    """Lease up to `most` rows of DUE and put aside those that must not be sent.
+
+    The second value tells whether nothing else is due.
+    """
+    lock = LOCKED if connection.features.has_select_for_update_skip_locked else ""
+    found = prepared.fetch_rows(DUE + lock, [endpoint.pk, at, most])
+    verdicts: dict[str, list[tuple[Any, ...]]] = {}
+    for row in found:
+        verdicts.setdefault(_verdict(row, endpoint), []).append(row)
+    sendable = verdicts.pop("", [])
+    for reason, rows in verdicts.items():
+        _put_aside([row[0] for row in rows], reason, at)
+    if sendable:
+        lease(at + LEASE, [row[0] for row in sendable])
+    return sendable, len(found) < most
+
+
+ASIDE = {
+    "uninstalled": DeliveryStatus.CANCELLED,
+    "endpoint_gone": DeliveryStatus.DEAD,
+    "paused": DeliveryStatus.PENDING,
+}
+
+
+def _verdict(row: tuple[Any, ...], endpoint: Endpoint) -> str:
+    """Why a row must not be sent now, empty where it may be."""
+    is_gone, is_off, is_enabled = row[-3:]
+    if is_gone:
+        return "uninstalled"
+    if is_off:
+        return "endpoint_gone"
+    return "" if is_enabled and endpoint.integration.is_running else "paused"
+
+
+def _put_aside(ids: Sequence[Any], reason: str, at: datetime) -> None:
+    status = ASIDE[reason]
+    Delivery.objects.filter(pk__in=ids).update(
+        status=status,
+        reason=reason,
+        next_attempt_at=None,
+        finished_at=None if status == DeliveryStatus.PENDING else at,
+    )
+
+
+def lease(until: datetime, ids: Sequence[Any]) -> None:
+    if connection.vendor == "postgresql":
+        prepared.execute(
+            "UPDATE delivery SET lease_until = %s, fencing_token = fencing_token + 1"
+            " WHERE id = ANY(%s)",
+            [until, ids],
+        )
+    else:
+        Delivery.objects.filter(pk__in=ids).update(
+            lease_until=until, fencing_token=F("fencing_token") + 1
+        )
+
+
+def _claimed(row: tuple[Any, ...], endpoint: Endpoint, delay_seconds: float) -> Claimed:
+    return Claimed(
+        id=_uuid(row[0]),
+        fencing_token=row[1] + 1,
+        event_id=_uuid(row[2]),
+        event_type=row[3],
+        body=bytes(row[4]),
+        merchant_id=_uuid(row[5]),
+        install_id=_uuid(row[6]),
+        attempts_made=row[7],
+        attempts_before_replay=row[8],
+        integration_id=endpoint.pk,
+        slug=endpoint.integration.slug,
+        url=endpoint.integration.outbound_url,
+        is_oauth=endpoint.integration.is_oauth,
+        delay_seconds=delay_seconds,
+    )
+
+
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def give_back(items: Iterable[Claimed], at: datetime) -> None:
+    """Of these nothing was sent and no attempt is counted; they are due again at the moment given."""
+    with transaction.atomic():
+        by_endpoint: dict[UUID, int] = {}
+        for item in items:
+            is_mine = Delivery.objects.filter(
+                pk=item.id, fencing_token=item.fencing_token, status=DeliveryStatus.PENDING
+            ).update(lease_until=None, next_attempt_at=at)
+            by_endpoint[item.integration_id] = by_endpoint.get(item.integration_id, 0) + is_mine
+        for endpoint in locked_endpoints(by_endpoint):
+            endpoint.in_flight = max(endpoint.in_flight - by_endpoint[endpoint.pk], 0)
+            endpoint.save(update_fields=["in_flight"])
+
+
+def locked_endpoints(ids: Iterable[UUID]) -> list[Endpoint]:
+    # In one order, so that two workers never wait for each other.
+    return list(Endpoint.objects.select_for_update().filter(pk__in=list(ids)).order_by("pk"))
+
+
+def reap(at: datetime) -> int:
+    """Free what a dead worker held; return how many.
+
+    Nobody knows whether the partner got it, so the attempt is on record as unknown. It does not count
+    towards the five.
+    """
+    freed = 0
+    for endpoint_id in list(Endpoint.objects.filter(in_flight__gt=0).values_list("pk", flat=True)):
+        with transaction.atomic():
+            [endpoint] = locked_endpoints([endpoint_id])
+            leased = Delivery.objects.leased(at).filter(integration_id=endpoint_id)
+            over = list(leased.filter(lease_until__lte=at).select_for_update())
+            for row in over:
+                _free(row)
+            freed += len(over)
+            # Whatever went wrong with the count before, it is right again now.
+            endpoint.in_flight = leased.filter(lease_until__gt=at).count()
+            endpoint.save(update_fields=["in_flight"])
+    return freed
+
+
+def _free(row: Delivery) -> None:
+    Attempt.objects.create(
+        delivery=row,
+        number=row.attempts_made + 1,
+        started_at=(row.lease_until or timezone.now()) - LEASE,
+        elapsed_ms=0,
+        problem=UNKNOWN,
+    )
+    row.attempts_made += 1
+    row.attempts_before_replay += 1
+    row.lease_until = None
+    row.fencing_token += 1
+    row.save(
+        update_fields=["attempts_made", "attempts_before_replay", "lease_until", "fencing_token"]
+    )
+
+
+def resume(at: datetime, installs: Any = None) -> int:
+    """Make due again what was paused and may be sent now; return how many."""
+    may_send = Install.objects.filter(is_enabled=True).exclude(integration__status="disabled")
+    rows = Delivery.objects.paused().filter(integration__in=Endpoint.objects.values("pk"))
+    if installs is not None:
+        rows = rows.filter(install_id__in=installs)
+    gone = rows.exclude(install_id__in=Install.objects.values("pk"))
+    gone.update(status=DeliveryStatus.CANCELLED, reason="uninstalled", finished_at=at)
+    return rows.filter(install_id__in=may_send.values("pk")).update(next_attempt_at=at, reason="")
