@@ -126,7 +126,10 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
     outbound_events = LinesField(
         label=_("Event subscriptions"),
         required=False,
-        help_text=_("Event types that Posz sends, one per line, such as order.paid."),
+        help_text=_(
+            "Event types that Posz sends, one per line, such as order.paid. "
+            '<a href="/docs/integrations/events">All events</a>'
+        ),
     )
 
     class Meta:

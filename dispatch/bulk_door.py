@@ -10,7 +10,7 @@ import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from time import monotonic
 from typing import Any, Self
 
@@ -18,14 +18,17 @@ import certifi
 from aiohttp import (  # noqa: TID251
     ClientConnectorError,
     ClientError,
+    ClientPayloadError,
     ClientResponse,
     ClientSession,
+    ClientSSLError,
     ClientTimeout,
     ConnectionTimeoutError,
     DummyCookieJar,
     TCPConnector,
 )
 from aiohttp.abc import AbstractResolver, ResolveResult  # noqa: TID251
+from aiohttp.client_proto import ResponseHandler  # noqa: TID251
 from aiohttp.http_exceptions import HttpProcessingError  # noqa: TID251
 from yarl import URL
 
@@ -33,6 +36,7 @@ from catalog.addresses import Target, is_allowed, is_public
 from dispatch.door import (
     CONNECT_SECONDS,
     MAX_BODY_BYTES,
+    MAX_WIRE_BYTES,
     AddressRefusedError,
     DeadlineError,
     DoorError,
@@ -47,6 +51,7 @@ from dispatch.door import (
 
 RECORDS_KEPT_SECONDS = 10
 IDLE_KEPT_SECONDS = 15
+MAX_HEADERS = 100
 PLAIN = {"Accept-Encoding": "identity"}
 
 
@@ -71,18 +76,14 @@ class BulkDoor:
     """Belongs to the event loop that enters it; its connections are kept until it is left."""
 
     async def __aenter__(self) -> Self:
-        connector = TCPConnector(
-            resolver=_CheckedResolver(),
-            ttl_dns_cache=RECORDS_KEPT_SECONDS,
-            keepalive_timeout=IDLE_KEPT_SECONDS,
-            limit=0,
-            ssl=_trust(certifi.where()),
-        )
         self._session = ClientSession(
-            connector=connector,
+            connector=_CheckedConnector(),
             cookie_jar=DummyCookieJar(),
+            skip_auto_headers=("Accept", "Content-Type"),
             auto_decompress=False,
             trust_env=False,
+            max_field_size=MAX_BODY_BYTES,
+            max_headers=MAX_HEADERS,
         )
         return self
 
@@ -99,7 +100,13 @@ class BulkDoor:
         """
         started = monotonic()
         sent = checked_headers("POST", headers) | PLAIN
-        limits = ClientTimeout(total=timeout_seconds, sock_connect=CONNECT_SECONDS)
+        if timeout_seconds <= 0:
+            # The client would take 0 for no limit at all.
+            raise route.error(DeadlineError, "no complete answer in time")
+        # Beyond the threshold the client would round the time up to a whole second.
+        limits = ClientTimeout(
+            total=timeout_seconds, sock_connect=CONNECT_SECONDS, ceil_threshold=timeout_seconds
+        )
         try:
             async with self._session.post(
                 route.url, headers=sent, data=body, allow_redirects=False, timeout=limits
@@ -132,14 +139,68 @@ async def _body(route: Route, response: ClientResponse) -> bytes:
 
 
 def _failure(route: Route, error: Exception) -> DoorError:
+    if isinstance(error, _FloodError):
+        return route.error(TooLargeError, "the answer is too large")
+    if isinstance(error, ClientSSLError):
+        return route.error(UnreachableError, "no trusted TLS connection")
     if isinstance(error, ConnectionTimeoutError | ClientConnectorError):
         return route.error(UnreachableError, "no connection")
     if isinstance(error, TimeoutError):
         return route.error(DeadlineError, "no complete answer in time")
+    if isinstance(error, ClientPayloadError):
+        return route.error(UnreachableError, "the connection broke off")
     causes = (error, error.__cause__, error.__context__)
     if any(isinstance(cause, HttpProcessingError | ValueError) for cause in causes):
         return route.error(NonsenseError, "the answer is not valid HTTP")
     return route.error(UnreachableError, "the connection broke off")
+
+
+class _FloodError(ClientError):
+    """More bytes than an answer may take, headers, chunk framing and interim answers included."""
+
+
+class _LimitedHandler(ResponseHandler):
+    """One connection: what it reads for one call is counted, and what it breaks off is not sent."""
+
+    _wire_bytes = MAX_WIRE_BYTES
+
+    def set_response_params(self, **params: Any) -> None:
+        self._wire_bytes = MAX_WIRE_BYTES
+        super().set_response_params(**params)
+
+    def data_received(self, data: bytes) -> None:
+        self._wire_bytes -= len(data)
+        if self._wire_bytes >= 0:
+            super().data_received(data)
+            return
+        error = _FloodError()
+        if self._payload is not None:
+            self._payload.set_exception(error)
+        self.set_exception(error)
+        self.abort()
+
+    def is_connected(self) -> bool:
+        # Bytes nobody asked for would be taken for the next call's answer.
+        return super().is_connected() and not self.should_close
+
+    def close(self) -> None:
+        # An ordinary close would first write the rest of the request, for as long as that takes.
+        if self.transport is not None and self.transport.get_write_buffer_size():
+            self.abort()
+        else:
+            super().close()
+
+
+class _CheckedConnector(TCPConnector):
+    def __init__(self) -> None:
+        super().__init__(
+            resolver=_CheckedResolver(),
+            ttl_dns_cache=RECORDS_KEPT_SECONDS,
+            keepalive_timeout=IDLE_KEPT_SECONDS,
+            limit=0,
+            ssl=_trust(certifi.where()),
+        )
+        self._factory = partial(_LimitedHandler, loop=self._loop)
 
 
 class _CheckedResolver(AbstractResolver):

@@ -5,6 +5,7 @@ change through `lifecycle` alone; secrets are shown as state and age, never as v
 """
 
 from typing import Any
+from uuid import UUID
 
 from allauth.account.decorators import secure_admin_login
 from allauth.mfa.models import Authenticator
@@ -408,16 +409,16 @@ class InstallAdmin(ReadOnlyAdmin):
     def _act(self, request: HttpRequest, queryset: QuerySet[Install], verb: Any, done: str) -> None:
         for row in queryset:
             try:
-                verb(staff_actor(request, row), row.pk)
+                verb(staff_actor(request, row.merchant_id), row.pk)
             except ApiError as error:
                 self.message_user(request, f"{row}: {error.message}", messages.ERROR)
             else:
                 self.message_user(request, f"{row}: {done}", messages.SUCCESS)
 
 
-def staff_actor(request: HttpRequest, row: Install) -> Actor:
+def staff_actor(request: HttpRequest, merchant_id: UUID) -> Actor:
     """Staff act with an owner's rights and are named in the merchant's audit log."""
-    return Actor(merchant_id=row.merchant_id, label=staff_label(request), role=Role.OWNER)
+    return Actor(merchant_id=merchant_id, label=staff_label(request), role=Role.OWNER)
 
 
 @admin.register(OAuthGrant)

@@ -18,7 +18,7 @@ from catalog.verification import Verdict, verify
 from installs import audit, verification
 from installs.access import Actor, Verb
 from installs.ladder import next_attempt_at
-from installs.lifecycle import lock_merchant, locked_install, wake_provisioning
+from installs.lifecycle import changed, lock_merchant, locked_install, wake_provisioning
 from installs.models import Connection, Install, Merchant
 
 # Long enough for one call to the partner; a worker that died gives the row back after it.
@@ -168,6 +168,17 @@ def turn_outbound_off(install_id: UUID) -> None:
         row.outbound_off_at = timezone.now()
         row.save(update_fields=["outbound_off_at"])
         audit.record("install.endpoint_gone", actor=row.integration.slug, install=row)
+
+
+def turn_outbound_on(actor: Actor, install_id: UUID) -> Install:
+    """Send events again where the partner had closed its address and has opened it since."""
+    with transaction.atomic():
+        row = locked_install(actor, install_id, Verb.ENABLE)
+        if row.outbound_off_at is not None:
+            row.outbound_off_at = None
+            row.save(update_fields=["outbound_off_at"])
+            changed(row, actor, "install.endpoint_opened")
+    return row
 
 
 def _row_for_worker(install_id: UUID) -> Install | None:

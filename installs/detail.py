@@ -13,6 +13,7 @@ from catalog.models import Integration
 from catalog.schema import fields
 from installs import config_form, history, matrix, outcome, verification
 from installs.access import Actor, Verb
+from installs.delivery_notes import DeliveryNote
 from installs.models import Install, Location
 from installs.state import State
 
@@ -69,6 +70,13 @@ class Block:
     differences: list[str] | None
     enabling: list[matrix.Shift]
     upgrade: outcome.Upgrade | None
+    note: DeliveryNote | None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether its partner does not take the events that are sent to it."""
+        is_failing = self.install.is_enabled and self.note is not None and bool(self.note.problem)
+        return is_failing or self.install.outbound_off_at is not None
 
 
 def own_installs(state: State, integration: Integration) -> list[Install]:
@@ -76,7 +84,12 @@ def own_installs(state: State, integration: Integration) -> list[Install]:
 
 
 def block_for(
-    actor: Actor, state: State, install: Install, refusal: Refusal | None, wide: Install | None
+    actor: Actor,
+    state: State,
+    install: Install,
+    refusal: Refusal | None,
+    wide: Install | None,
+    note: DeliveryNote | None,
 ) -> Block:
     mine = refusal if refusal and refusal.install_id == install.pk else None
     # A refusal of another button must not empty the settings form.
@@ -101,6 +114,7 @@ def block_for(
         if install.is_enabled
         else outcome.switching(state, install, is_enabled=True).shifts,
         upgrade=outcome.upgrade_of(state, install) if install.is_behind else None,
+        note=note,
     )
 
 

@@ -39,7 +39,13 @@ SENTENCES: dict[str, Promise] = {
     "install.endpoint_gone": gettext_lazy(
         "%(integration)s closed its event address, so Posz stopped sending events there"
     ),
+    "install.endpoint_opened": gettext_lazy("%(actor)s let events go to %(integration)s again"),
     "delivery.dead": gettext_lazy("%(integration)s did not take an event after five attempts"),
+    "deliveries.replayed": gettext_lazy("%(actor)s sent events again"),
+    "recovery.started": gettext_lazy("%(actor)s asked to send events to %(integration)s again"),
+    "recovery.done": gettext_lazy("Events to %(integration)s were sent again"),
+    "recovery.stopped": gettext_lazy("Sending events to %(integration)s again was stopped"),
+    "example.sent": gettext_lazy("%(actor)s sent an example to %(integration)s"),
     "bill.settled": gettext_lazy("A bill was settled with %(integration)s"),
     "bill.expired": gettext_lazy("A bill of %(integration)s expired"),
     "bill.cancelled": gettext_lazy("A bill of %(integration)s was cancelled"),
@@ -52,6 +58,7 @@ LABELS: dict[str, Promise] = {
     "bill_token": gettext_lazy("Bill"),
     "capabilities": gettext_lazy("What it does"),
     "currency": gettext_lazy("Currency"),
+    "deliveries": gettext_lazy("Deliveries"),
     "event_id": gettext_lazy("Event number"),
     "external_merchant_id": gettext_lazy("Your number at the partner"),
     "external_order_id": gettext_lazy("Order"),
@@ -60,9 +67,13 @@ LABELS: dict[str, Promise] = {
     "partner_code": gettext_lazy("What the partner said"),
     "problem": gettext_lazy("Problem"),
     "scopes": gettext_lazy("Rights"),
+    "since": gettext_lazy("From"),
+    "skipped": gettext_lazy("Left out"),
+    "type": gettext_lazy("Type"),
+    "until": gettext_lazy("Until"),
 }
 # Kept for those who search the log later; a merchant reads the same in the line itself.
-HIDDEN = frozenset({"location_id", "enabled", "installed_at"})
+HIDDEN = frozenset({"location_id", "enabled", "installed_at", "recovery_id", "what"})
 PROBLEMS: dict[str, Promise] = {
     "unreachable": gettext_lazy("The partner could not be reached"),
     "deadline": gettext_lazy("The partner took too long to answer"),
@@ -92,6 +103,8 @@ PROBLEMS: dict[str, Promise] = {
     "state_used": gettext_lazy("The link was used before"),
     "state_expired": gettext_lazy("The link was too old"),
     "install_gone": gettext_lazy("It was uninstalled meanwhile"),
+    "integration_not_installed": gettext_lazy("It was uninstalled meanwhile"),
+    "integration_disabled": gettext_lazy("It was switched off meanwhile"),
 }
 # Problems that staff of Posz must mend; all others are the partner’s.
 OURS = frozenset(

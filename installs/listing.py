@@ -1,6 +1,7 @@
 """What a merchant finds under Integrations: search, categories, and what is installed where."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -11,26 +12,34 @@ from django.utils import translation
 
 from catalog.capabilities import CAPABILITIES, Mode
 from catalog.models import Category, Integration, IntegrationQuerySet, IntegrationStatus
+from installs.delivery_notes import DeliveryNote, delivery_notes
 from installs.models import Connection, Install
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An integration with the merchant's installs of it."""
+    """An integration with the merchant's installs of it, and how deliveries to them are doing."""
 
     integration: Integration
     installs: tuple[Install, ...]
+    notes: Mapping[UUID, DeliveryNote]
 
     @property
     def state(self) -> str:
         """`attention`, `connecting`, `disabled`, `installed`, or nothing: the worst one counts."""
         if not self.installs:
             return ""
-        if any(row.connection == Connection.FAILED or row.outbound_off_at for row in self.installs):
+        if any(self._needs_attention(row) for row in self.installs):
             return "attention"
         if any(row.connection == Connection.CONNECTING for row in self.installs):
             return "connecting"
         return "installed" if any(row.is_enabled for row in self.installs) else "disabled"
+
+    def _needs_attention(self, row: Install) -> bool:
+        if row.connection == Connection.FAILED or row.outbound_off_at:
+            return True
+        note = self.notes.get(row.pk)
+        return row.is_enabled and note is not None and bool(note.problem)
 
     @property
     def needs_reconnect(self) -> bool:
@@ -90,7 +99,8 @@ def _rows(merchant_id: UUID) -> list[Row]:
     installs = defaultdict(list)
     for install in Install.objects.for_merchant(merchant_id).with_names().in_order():
         installs[install.integration_id].append(install)
-    return [Row(item, tuple(installs[item.pk])) for item in visible_to(merchant_id)]
+    notes = delivery_notes(merchant_id)
+    return [Row(item, tuple(installs[item.pk]), notes) for item in visible_to(merchant_id)]
 
 
 def _rank(row: Row, words: list[str]) -> tuple[bool, bool, bool, bool, str]:

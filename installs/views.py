@@ -29,6 +29,7 @@ from installs import (
     verification,
 )
 from installs.access import ALLOWED, Actor, Verb
+from installs.delivery_notes import delivery_notes
 from installs.detail import Refusal, block_for, own_installs, scopes_for
 from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant
 from installs.state import State, state_of
@@ -376,12 +377,16 @@ def detail_page(
     installs = own_installs(state, integration)
     wide = next((install for install in installs if install.location_id is None), None)
     entries = AuditEntry.objects.for_merchant(merchant.pk).filter(integration_slug=integration.slug)
+    notes = delivery_notes(merchant.pk)
     scopes = scopes_for(actor, integration, installs, state.locations.values(), refusal)
     chosen = next((item for item in scopes if item.is_chosen), None)
     at_form = refusal if refusal and refusal.install_id is None else None
     context = {
-        "row": listing.Row(integration, tuple(installs)),
-        "blocks": [block_for(actor, state, install, refusal, wide) for install in installs],
+        "row": listing.Row(integration, tuple(installs), notes),
+        "blocks": [
+            block_for(actor, state, install, refusal, wide, notes.get(install.pk))
+            for install in installs
+        ],
         "scopes": scopes,
         "is_open": any(item.is_allowed and not item.is_taken for item in scopes),
         "has_all": wide is not None,

@@ -5,6 +5,8 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 from catalog.envelope import STATUS_OF
+from webhooks.catalogue import EVENT_TYPES, schema_of
+from webhooks.event_types.common import DEFS
 
 ERROR = {
     "type": "object",
@@ -87,6 +89,35 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer"}
 
 
+def with_shared_objects(schema: Any) -> Any:
+    """The schema with its references to common objects led to where the document keeps them."""
+    if isinstance(schema, dict):
+        return {
+            name: part.replace("#/$defs/", "#/components/schemas/Event")
+            if name == "$ref"
+            else with_shared_objects(part)
+            for name, part in schema.items()
+            if name not in {"$schema", "$id", "$defs"}
+        }
+    if isinstance(schema, list):
+        return [with_shared_objects(part) for part in schema]
+    return schema
+
+
+def webhook_of(event_type: str) -> dict[str, Any]:
+    known = EVENT_TYPES[event_type]
+    content = {"application/json": {"schema": with_shared_objects(schema_of(event_type))}}
+    return {
+        "post": {
+            "operationId": f"on_{event_type.replace('.', '_')}",
+            "tags": ["partners"],
+            "summary": known.en,
+            "requestBody": {"required": True, "content": content},
+            "responses": {"2XX": {"description": "Taken; anything else is tried again."}},
+        }
+    }
+
+
 METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -94,7 +125,10 @@ def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     """Postprocessing hook of drf-spectacular."""
     result["paths"]["/v1/integrations/{slug}/webhook"] = INBOUND
     components = result.setdefault("components", {})
-    components.setdefault("schemas", {})["Error"] = ERROR
+    schemas = components.setdefault("schemas", {})
+    schemas["Error"] = ERROR
+    schemas.update({f"Event{name}": with_shared_objects(schema) for name, schema in DEFS.items()})
+    result["webhooks"] = {name: webhook_of(name) for name in EVENT_TYPES}
     components.setdefault("securitySchemes", {})["webhookSignature"] = {
         "type": "apiKey",
         "in": "header",

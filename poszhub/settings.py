@@ -173,8 +173,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = (
 CELERY_BEAT_SCHEDULE = {
     "tick": {"task": "poszhub.tasks.tick", "schedule": 15.0},
     "look-after-deliveries": {"task": "webhooks.tasks.look_after_deliveries", "schedule": 10.0},
+    "run-recoveries": {"task": "webhooks.tasks.run_recoveries", "schedule": 15.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
+    "mail-attention": {"task": "webhooks.tasks.mail_attention", "schedule": 60.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
     "look-after-secrets": {
         "task": "installs.tasks.look_after_secrets",

@@ -4,12 +4,15 @@ import itertools
 from typing import Any
 from uuid import UUID, uuid4
 
+from django.utils import timezone
+
 from catalog.models import AuthShape, Category, Integration, IntegrationStatus
 from installs import lifecycle
 from installs.access import Actor
 from installs.credentials import ensure_secrets, set_client_secret
 from installs.models import ApiToken, Install, Location, Membership, Merchant, Role, User
 from webhooks.claims import Claimed
+from webhooks.models import Attention, Delivery, DeliveryHealth, DeliveryStatus, Event
 from webhooks.sending import Job
 
 numbers = itertools.count(1)
@@ -124,6 +127,42 @@ def make_install(
         Merchant.touch(merchant.pk)
         row.refresh_from_db()
     return row
+
+
+def make_delivery(install: Install, **over: Any) -> Delivery:
+    """One that was given up, of an event at the install's own outlet unless `location_id` says."""
+    location_id = over.pop("location_id", install.location_id)
+    event = Event.objects.create(
+        merchant=install.merchant,
+        location_id=location_id,
+        type=over.pop("type", "order.paid"),
+        body=over.pop("body", b'{"id": "e"}'),
+        occurred_at=timezone.now(),
+    )
+    defaults: dict[str, Any] = {"status": DeliveryStatus.DEAD, "reason": "http_500"}
+    return Delivery.objects.create(
+        event=event,
+        merchant=install.merchant,
+        integration=install.integration,
+        install_id=install.pk,
+        **(defaults | over),
+    )
+
+
+def make_health(install: Install, **over: Any) -> DeliveryHealth:
+    """Of an install with an open incident."""
+    defaults: dict[str, Any] = {
+        "attention": Attention.FAILING,
+        "attention_at": timezone.now(),
+        "failing_since": timezone.now(),
+        "problem": "http_500",
+    }
+    return DeliveryHealth.objects.create(
+        install_id=install.pk,
+        merchant=install.merchant,
+        integration=install.integration,
+        **(defaults | over),
+    )
 
 
 def make_token(merchant: Merchant | None = None, role: str = Role.OWNER) -> str:

@@ -19,12 +19,53 @@ RULES = {
 }
 DARK_PHONE = {"color_scheme": "dark", "viewport": {"width": 390, "height": 844}}
 LIGHT_DESK = {"color_scheme": "light", "viewport": {"width": 1280, "height": 800}}
+# One delivery of every kind, and incidents; each run adds to what is there.
+DELIVERIES = """
+from datetime import timedelta
+from django.utils import timezone
+from catalog.models import Integration
+from installs import lifecycle
+from installs.access import Actor
+from installs.models import Install, Merchant, Role
+from webhooks.models import Attempt, Delivery, DeliveryHealth, Endpoint, Event
+merchant = Merchant.objects.get(name="Maple & Oat")
+partner = Integration.objects.get(slug="demo-qr-d")
+actor = Actor(merchant.pk, "test", Role.OWNER)
+mine = Install.objects.filter(merchant=merchant, integration=partner)
+install = mine.first() or lifecycle.install(actor, partner)
+now = timezone.now()
+for hours, (status, reason) in enumerate([
+    ("delivered", ""), ("dead", "http_500"), ("pending", "deadline"), ("pending", ""),
+    ("cancelled", "uninstalled"),
+]):
+    event = Event.objects.create(
+        merchant=merchant, type="order.paid", body=b"{}", occurred_at=now, is_example=hours == 0
+    )
+    delivery = Delivery.objects.create(
+        event=event, merchant=merchant, integration=partner, install_id=install.pk,
+        status=status, reason=reason, created_at=now - timedelta(hours=hours),
+        next_attempt_at=now + timedelta(hours=1) if status == "pending" else None,
+    )
+    Attempt.objects.create(
+        delivery=delivery, number=1, started_at=now, elapsed_ms=2400, problem=reason,
+        response_status=None if reason else 204, response_excerpt="Bearer abc <b>no</b>",
+    )
+    if status == "dead":
+        print("dead", delivery.pk)
+DeliveryHealth.objects.update_or_create(install_id=install.pk, defaults={
+    "merchant": merchant, "integration": partner, "attention": "endpoint_failing",
+    "attention_at": now, "failing_since": now, "problem": "http_500", "mailed_at": now,
+    "last_success_at": now - timedelta(days=1),
+})
+Endpoint.objects.get_or_create(integration=partner)
+"""
 PUBLIC = [
     "/accounts/login/",
     "/accounts/password/reset/",
     "/accounts/password/reset/done/",
     "/accounts/signup/",
     "/accounts/inactive/",
+    "/docs/integrations/events",
     "/nothing-here",
 ]
 SIGNED_IN = [
@@ -33,6 +74,11 @@ SIGNED_IN = [
     "/integrations/spliteasy",
     "/integrations/demo-qr-a",
     "/activity",
+    "/deliveries",
+    "/deliveries?status=trouble&since=soon",
+    "/deliveries?span=7d&live=off",
+    "/deliveries?type=refund.created",
+    "/deliveries/recover?since=soon",
     "/answers",
     "/answers?at=2020-01-01T12:00",
     "/answers?at=soon",
@@ -72,14 +118,19 @@ def test_pages_before_sign_in_have_no_violation(
 def test_merchant_pages_have_no_violation(
     live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any], lang: str
 ) -> None:
+    delivery = live_hub.manage("shell", "-c", DELIVERIES).split("dead ")[1].split()[0]
     page = new_page(**look)
     sign_in(page, live_hub, "owner@mapleandoat.id")
     found = {}
-    for path in SIGNED_IN:
+    paths = [*SIGNED_IN, "/integrations/demo-qr-d", f"/deliveries/{delivery}"]
+    for path in paths:
         page.goto(f"{live_hub.url}{path}{'&' if '?' in path else '?'}lang={lang}")
+        page.evaluate(
+            "document.querySelectorAll('.disclosure').forEach((item) => (item.open = true))"
+        )
         found[path] = problems(page) + (["scrolls sideways"] if sideways(page) else [])
 
-    assert found == {path: [] for path in SIGNED_IN}
+    assert found == {path: [] for path in paths}
 
 
 @pytest.mark.parametrize("look", [LIGHT_DESK, DARK_PHONE], ids=["light-1280", "dark-390"])
@@ -127,6 +178,10 @@ STAFF = [
     "/admin/installs/install/",
     "/admin/installs/auditentry/",
     "/admin/webhooks/delivery/",
+    "/admin/webhooks/event/",
+    "/admin/webhooks/endpoint/",
+    "/admin/webhooks/deliveryhealth/",
+    "/admin/webhooks/recovery/",
 ]
 
 
@@ -134,6 +189,7 @@ STAFF = [
 def test_staff_pages_have_no_violation(
     live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any]
 ) -> None:
+    live_hub.manage("shell", "-c", DELIVERIES)
     live_hub.manage("shell", "-c", OLD_SECRET)  # fills the panel of secrets to look at
     page = new_page(**look)
     staff = next(user for user in live_hub.seed["users"] if user["role"] == "staff")

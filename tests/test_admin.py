@@ -45,6 +45,9 @@ NOT_ADDED_BY_HAND = {
     "Event",
     "Delivery",
     "OAuthGrant",
+    "Endpoint",
+    "DeliveryHealth",
+    "Recovery",
 }
 CANARIES = {"config": "canary-config-7f3a", "secret": "ca9a27" * 10 + "ca9a"}
 

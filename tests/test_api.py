@@ -1,6 +1,7 @@
 """The API from outside: envelopes, tokens, tenants and the bodies that break naive handlers."""
 
 import json
+import re
 from uuid import uuid4
 
 import pytest
@@ -21,6 +22,7 @@ from tests.factories import (
     make_token,
 )
 from tests.partners import running_partner, spliteasy_answer
+from webhooks.catalogue import EVENT_TYPES
 from webhooks.models import Delivery, Event
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +110,11 @@ def test_integration_that_is_not_listed_is_not_found(slug):
         ("POST", "events"),
         ("GET", "deliveries"),
         ("POST", f"deliveries/{NOWHERE}/replay"),
+        ("POST", "deliveries/replay"),
+        ("POST", "deliveries/recover"),
+        ("GET", f"deliveries/recover/{NOWHERE}"),
+        ("GET", "events"),
+        ("POST", f"installs/{NOWHERE}/send-example"),
     ],
 )
 @pytest.mark.parametrize(
@@ -138,7 +145,7 @@ def test_revoked_token_is_unauthenticated(merchant, api):
         ("GET", "", (404, "not_found")),
         ("GET", "installs/not-a-uuid", (404, "not_found")),
         ("PUT", "installs", (405, "method_not_allowed")),
-        ("GET", "events", (405, "method_not_allowed")),
+        ("PUT", "events", (405, "method_not_allowed")),
         ("DELETE", "capabilities", (405, "method_not_allowed")),
     ],
 )
@@ -543,7 +550,24 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
         "/v1/events",
         "/v1/deliveries",
         "/v1/deliveries/{delivery_id}/replay",
+        "/v1/deliveries/recover",
+        "/v1/deliveries/recover/{recovery_id}",
+        "/v1/deliveries/replay",
+        "/v1/event-types",
+        "/v1/event-types/{event_type}",
+        "/v1/installs/{install_id}/send-example",
+        "/v1/integrations/{slug}/events",
     }
+
+
+def test_openapi_document_has_every_event_and_what_it_refers_to():
+    text = Client().get("/v1/openapi.yaml").content.decode()
+    document = yaml.safe_load(text)
+
+    assert set(document["webhooks"]) == set(EVENT_TYPES)
+    referred = set(re.findall(r"#/components/schemas/(\w+)", text))
+    assert referred <= document["components"]["schemas"].keys()
+    assert "$defs" not in text
 
 
 def test_messages_follow_the_language_that_is_asked_for(api):

@@ -77,6 +77,7 @@ def form_of(row: Integration, **over: str) -> dict[str, str]:
         "inbound_events": "{}",
         "inbound_verification": "{}",
         "previous_secret_seconds": "300",
+        "outbound_concurrency": "256",
         "secrets-TOTAL_FORMS": "0",
         "secrets-INITIAL_FORMS": "0",
         **over,

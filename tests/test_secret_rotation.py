@@ -304,6 +304,11 @@ def late_uses():
     return list(IntegrationSecret.objects.used_late().values_list("state", "late_uses"))
 
 
+def shown(answer) -> str:
+    """Its headers, but for the number that every request has of its own."""
+    return str({name: text for name, text in answer.headers.items() if name != "X-Request-Id"})
+
+
 def test_use_of_an_ended_secret_is_counted_and_answered_like_any_forgery(partner):
     old = keys_of(partner)["inbound"]
     rotate(partner, "inbound", WHO)
@@ -312,7 +317,7 @@ def test_use_of_an_ended_secret_is_counted_and_answered_like_any_forgery(partner
     forged, first, second = post(b"x" * 32), post(old), post(old)
 
     assert late_uses() == [("previous", 2)]
-    answers = {(item.status_code, item.content, str(item.headers)) for item in (forged, first)}
+    answers = {(item.status_code, item.content, shown(item)) for item in (forged, first)}
     assert len(answers) == 1
     assert second.status_code == 401
     assert IntegrationSecret.objects.get(late_uses=2).late_used_at is not None

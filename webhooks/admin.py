@@ -1,20 +1,33 @@
 """The staff side of the ledgers: everything can be seen, and a delivery can be sent again."""
 
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from catalog.admin import ReadOnlyAdmin
-from catalog.envelope import ApiError
-from installs.admin import ReadOnlyInline
-from webhooks import outbound
-from webhooks.models import Attempt, Delivery, DeliveryStatus, Event, InboundEvent
+from catalog.admin import ReadOnlyAdmin, pretty
+from installs.admin import ReadOnlyInline, staff_actor
+from webhooks import chart, recovery
+from webhooks.log import refusal_text
+from webhooks.models import (
+    Attempt,
+    Delivery,
+    DeliveryHealth,
+    DeliveryStatus,
+    Endpoint,
+    Event,
+    InboundEvent,
+    Recovery,
+)
+from webhooks.redaction import shown_answer
 
 SHOWN_BYTES = 4096
 
@@ -72,8 +85,8 @@ class InboundEventAdmin(ReadOnlyAdmin):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "merchant", "location", "type", "sequence"]
-    list_filter = ["type", "created_at"]
+    list_display = ["created_at", "merchant", "location", "type", "sequence", "is_example"]
+    list_filter = ["type", "is_example", "created_at"]
     list_select_related = ["merchant", "location"]
     search_fields = ["=id", "=type", "=idempotency_key", "merchant__name"]
     ordering = ["-created_at", "id"]
@@ -83,6 +96,7 @@ class EventAdmin(ReadOnlyAdmin):
         "location",
         "type",
         "sequence",
+        "is_example",
         "idempotency_key",
         "occurred_at",
         "created_at",
@@ -106,8 +120,12 @@ class AttemptInline(ReadOnlyInline):
         "elapsed_ms",
         "response_status",
         "problem",
-        "response_excerpt",
+        "answer",
     ]
+
+    @admin.display(description=gettext_lazy("start of the answer"))
+    def answer(self, row: Attempt) -> str:
+        return shown_answer(row.response_excerpt)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002
         return request.user.has_perm("webhooks.view_delivery")
@@ -125,7 +143,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "attempts_made",
         "next_attempt_at",
     ]
-    list_filter = ["status", "integration", "created_at"]
+    list_filter = ["status", "integration", "event__is_example", "created_at"]
     list_select_related = ["integration", "merchant", "event"]
     search_fields = ["=id", "=event__id", "=event__type", "merchant__name", "=install_id"]
     ordering = ["-created_at", "id"]
@@ -156,18 +174,136 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def event_type(self, row: Delivery) -> str:
         return row.event.type
 
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """With a chart of what is listed. The list would take its span for a filter."""
+        given = request.GET.copy()
+        span = chart.SPANS.get(str(given.pop("span", [""])[-1]), chart.DAY)
+        request.GET = given  # type: ignore[assignment]
+        response = super().changelist_view(request, extra_context)
+        if isinstance(response, TemplateResponse) and response.context_data:
+            listed = response.context_data["cl"].queryset
+            zone = ZoneInfo(timezone.get_current_timezone_name())
+            found = chart.chart_of(listed, span, timezone.now(), zone)
+            response.context_data["chart"] = found
+        return response
+
     @admin.action(permissions=["operate"], description=gettext_lazy("Send again"))
     def replay(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
-        for row in queryset:
-            if row.status == DeliveryStatus.PENDING:
-                text = _("It is still on its way, so there is nothing to send again.")
-                self.message_user(request, f"{row.event.type}: {text}", messages.WARNING)
-                continue
-            try:
-                outbound.replay(row)
-            except ApiError as error:
-                self.message_user(request, f"{row.event.type}: {error.message}", messages.ERROR)
-            else:
-                self.log_change(request, row, "replayed")
-                text = _("will be sent again now.")
-                self.message_user(request, f"{row.event.type}: {text}", messages.SUCCESS)
+        rows = {row.pk: row for row in queryset}
+        for merchant_id in {row.merchant_id for row in rows.values()}:
+            actor = staff_actor(request, merchant_id)
+            own = [row.pk for row in rows.values() if row.merchant_id == merchant_id]
+            for pk, result in recovery.replay_chosen(actor, own).items():
+                self._tell(request, rows[pk], result)
+
+    def _tell(self, request: HttpRequest, row: Delivery, result: str) -> None:
+        if result == recovery.SENT_AGAIN:
+            self.log_change(request, row, "replayed")
+            text, level = _("will be sent again now."), messages.SUCCESS
+        else:
+            is_pending = result == DeliveryStatus.PENDING
+            text, level = refusal_text(result), messages.WARNING if is_pending else messages.ERROR
+        self.message_user(request, f"{row.event.type}: {text}", level)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ReadOnlyAdmin):
+    """What all workers know of an address: whether Posz sends there, since when, and how it went."""
+
+    list_display = ["integration", "state", "changed_at", "probe_at", "in_flight", "failure_share"]
+    list_filter = ["state"]
+    list_select_related = ["integration"]
+    search_fields = ["integration__slug", "integration__name_en", "integration__name_id"]
+    ordering = ["integration__slug"]
+    fields = [
+        "integration",
+        "state",
+        "changed_at",
+        "probe_at",
+        "in_flight",
+        "failure_share",
+        "totals_text",
+    ]
+
+    @admin.display(description=gettext_lazy("failed lately"))
+    def failure_share(self, row: Endpoint) -> str:
+        counts = {"failed": row.window_failures, "all": row.window_attempts}
+        return _("%(failed)d of %(all)d") % counts
+
+    @admin.display(description=gettext_lazy("attempts by outcome"))
+    def totals_text(self, row: Endpoint) -> SafeString:
+        return pretty(row.totals)
+
+
+@admin.register(DeliveryHealth)
+class DeliveryHealthAdmin(ReadOnlyAdmin):
+    list_display = [
+        "integration",
+        "merchant",
+        "attention",
+        "whose_turn",
+        "problem",
+        "failing_since",
+        "failures",
+        "last_success_at",
+        "mailed_at",
+    ]
+    list_filter = ["attention", "integration"]
+    list_select_related = ["integration", "merchant"]
+    search_fields = ["=install_id", "integration__slug", "merchant__name"]
+    ordering = ["-attention_at", "install_id"]
+    fields = [
+        "install_id",
+        "integration",
+        "merchant",
+        "attention",
+        "attention_at",
+        "whose_turn",
+        "problem",
+        "failing_since",
+        "failures",
+        "last_success_at",
+        "mailed_at",
+    ]
+
+    @admin.display(description=gettext_lazy("whose turn"))
+    def whose_turn(self, row: DeliveryHealth) -> str:
+        return str(row.turn.label) if row.attention else ""
+
+
+@admin.register(Recovery)
+class RecoveryAdmin(ReadOnlyAdmin):
+    list_display = [
+        "created_at",
+        "integration",
+        "merchant",
+        "what",
+        "since",
+        "until",
+        "status",
+        "total",
+        "done",
+        "skipped",
+    ]
+    list_filter = ["status", "what", "integration"]
+    list_select_related = ["integration", "merchant"]
+    search_fields = ["=id", "integration__slug", "merchant__name", "asked_by"]
+    ordering = ["-created_at", "id"]
+    fields = [
+        "id",
+        "integration",
+        "merchant",
+        "what",
+        "since",
+        "until",
+        "asked_by",
+        "status",
+        "reason",
+        "total",
+        "done",
+        "skipped",
+        "created_at",
+        "finished_at",
+    ]

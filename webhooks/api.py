@@ -17,8 +17,9 @@ from catalog.paging import CursorPage
 from installs.access import Verb
 from installs.api import MERCHANT, actor_for
 from installs.tokens import caller_of
-from webhooks import inbound, outbound
-from webhooks.models import Attempt, Delivery
+from webhooks import feed, inbound, outbound
+from webhooks.feed_api import FeedSerializer, QuestionSerializer, question_of
+from webhooks.models import Attempt, Delivery, DeliveryStatus
 
 
 @csrf_exempt
@@ -81,6 +82,13 @@ class EventList(APIView):
             {"id": str(event.pk), "deliveries": deliveries}, status=status.HTTP_202_ACCEPTED
         )
 
+    @extend_schema(parameters=[QuestionSerializer], responses=FeedSerializer)
+    def get(self, request: Request) -> HttpResponse:
+        """The merchant's events by sequence, as they were delivered."""
+        caller = caller_of(request)
+        asked, merchant_id = question_of(request)
+        return feed.of_merchant(caller.actor(caller.merchant(merchant_id)), asked)
+
 
 class AttemptSerializer(serializers.ModelSerializer[Attempt]):
     class Meta:
@@ -120,7 +128,20 @@ class NewestFirst(CursorPage):
     ordering = ("-created_at", "-id")
 
 
-@extend_schema(tags=["deliveries"], parameters=[MERCHANT])
+class DeliveryFilterSerializer(serializers.Serializer[Any]):
+    """What may stand in the query of the list, and to which column it belongs."""
+
+    integration = serializers.CharField(
+        source="integration__slug", max_length=64, required=False, help_text="The slug."
+    )
+    install = serializers.UUIDField(source="install_id", required=False)
+    status = serializers.ChoiceField(choices=DeliveryStatus.choices, required=False)
+    event_type = serializers.CharField(source="event__type", max_length=100, required=False)
+    since = serializers.DateTimeField(source="created_at__gte", required=False)
+    until = serializers.DateTimeField(source="created_at__lt", required=False)
+
+
+@extend_schema(tags=["deliveries"], parameters=[MERCHANT, DeliveryFilterSerializer])
 class DeliveryList(generics.ListAPIView[Delivery]):
     """Deliveries of the merchant, the newest first, with every attempt."""
 
@@ -131,8 +152,11 @@ class DeliveryList(generics.ListAPIView[Delivery]):
         if getattr(self, "swagger_fake_view", False):
             return Delivery.objects.none()
         actor = actor_for(self.request)
+        asked = DeliveryFilterSerializer(data=self.request.query_params)
+        asked.is_valid(raise_exception=True)
         return (
             Delivery.objects.for_merchant(actor.merchant_id)
+            .filter(**asked.validated_data)
             .select_related("event", "integration")
             .prefetch_related("attempts")
         )

@@ -220,7 +220,8 @@ def _write(ended: Sequence[tuple[Job, Outcome]]) -> None:
                 outcomes.record([one], claims.now())
             except (DataError, IntegrityError):
                 # Its lease ends by itself, and it is tried again as one whose outcome is unknown.
-                logger.exception("The outcome of delivery %s is lost", one[0].item.id)
+                ids = {"delivery_id": str(one[0].item.id), "attempt": one[0].item.number}
+                logger.exception("The outcome of an attempt is lost", extra=ids)
 
 
 _engines: dict[int, Engine] = {}

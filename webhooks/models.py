@@ -2,12 +2,12 @@ import uuid
 from datetime import datetime
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from catalog.models import Integration
-from installs.models import Location, Merchant
+from installs.models import Install, Location, Merchant
 
 
 class InboundStatus(models.TextChoices):
@@ -152,6 +152,11 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def for_merchant(self, merchant_id: uuid.UUID) -> "DeliveryQuerySet":
         return self.filter(merchant_id=merchant_id)
 
+    def with_trouble(self) -> "DeliveryQuerySet":
+        """Failed for good, or failed and tried again."""
+        failed = Q(status=DeliveryStatus.DEAD)
+        return self.filter(failed | (Q(status=DeliveryStatus.PENDING) & ~Q(reason="")))
+
 
 class Delivery(models.Model):
     """One event on its way to one install's partner. The database is its clock."""
@@ -160,7 +165,11 @@ class Delivery(models.Model):
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="deliveries")
     integration = models.ForeignKey(
-        Integration, models.PROTECT, related_name="deliveries", verbose_name=_("integration")
+        Integration,
+        models.PROTECT,
+        related_name="deliveries",
+        db_index=False,
+        verbose_name=_("integration"),
     )
     install_id = models.UUIDField(_("install number"), editable=False)
     status = models.CharField(
@@ -206,6 +215,7 @@ class Delivery(models.Model):
                 name="delivery_waiting",
             ),
             models.Index(fields=["merchant", "-created_at"], name="delivery_of_merchant"),
+            models.Index(fields=["integration", "created_at"], name="delivery_of_integration"),
         ]
 
     def __str__(self) -> str:
@@ -297,6 +307,22 @@ class Turn(models.TextChoices):
     POSZ = "posz", _("Posz")
 
 
+# Why an attempt failed where only staff of Posz can mend it.
+OURS = frozenset({"address_refused", "request_refused", "door"})
+
+
+class HealthQuerySet(models.QuerySet["DeliveryHealth"]):
+    def in_need(self) -> "HealthQuerySet":
+        """With an open incident, of installs that are there and switched on."""
+        working = Install.objects.filter(is_enabled=True).values("pk")
+        return self.exclude(attention="").filter(install_id__in=working)
+
+    def to_mail(self) -> "HealthQuerySet":
+        """In need, with an incident that its merchant has had no mail about."""
+        unsaid = Q(mailed_at=None) | Q(mailed_at__lt=F("attention_at"))
+        return self.in_need().filter(unsaid)
+
+
 class DeliveryHealth(models.Model):
     """How an install's deliveries are doing: one row, with at most one open incident.
 
@@ -316,6 +342,8 @@ class DeliveryHealth(models.Model):
     attention_at = models.DateTimeField(_("needs attention since"), null=True)
     mailed_at = models.DateTimeField(_("mailed"), null=True)
 
+    objects = HealthQuerySet.as_manager()
+
     class Meta:
         db_table = "delivery_health"
         verbose_name = _("health of deliveries")
@@ -331,14 +359,16 @@ class DeliveryHealth(models.Model):
 
     @property
     def turn(self) -> Turn:
-        return Turn.YOU if self.attention == Attention.GONE else Turn.PARTNER
+        if self.attention == Attention.GONE:
+            return Turn.YOU
+        return Turn.POSZ if self.problem in OURS else Turn.PARTNER
 
 
 class Recovery(models.Model):
     """A wish to send many deliveries of one integration again, carried out in steps.
 
-    `cursor` is the last delivery that was looked at, so that a worker that dies loses nothing and
-    repeats nothing.
+    `install_ids` are those that whoever asked may send to. The cursor is the last delivery that was
+    looked at, so that a worker that dies loses nothing and repeats nothing.
     """
 
     class What(models.TextChoices):
@@ -353,6 +383,7 @@ class Recovery(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     merchant = models.ForeignKey(Merchant, models.PROTECT, related_name="recoveries")
     integration = models.ForeignKey(Integration, models.PROTECT, related_name="recoveries")
+    install_ids = models.JSONField(default=list, editable=False)
     what = models.CharField(_("what"), max_length=4, choices=What, default=What.DEAD)
     since = models.DateTimeField(_("since"))
     until = models.DateTimeField(_("until"))

@@ -7,7 +7,7 @@ still holds the token (`outcomes.py`). Delivery is at least once, with a stable 
 bytes on every attempt.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -121,7 +121,23 @@ def ensure_endpoints(integration_ids: set[UUID]) -> None:
         transaction.on_commit(lambda: _known_endpoints.update(missing))
 
 
-def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> Event:
+def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -> Delivery:
+    """Store an event in which nothing has happened, with a delivery to this install alone.
+
+    It says so in its body, and has no place in the merchant's sequence.
+    """
+    new = NewEvent(event_type, install.merchant_id, install.location_id, None, None, data)
+    with transaction.atomic():
+        event = _event_row(new, install.merchant, install.location, is_example=True)
+        event.save(force_insert=True)
+        # The order it speaks of is invented, so it waits for no other.
+        [delivery] = write_deliveries(event, [install], {})
+    return delivery
+
+
+def _event_row(
+    new: NewEvent, merchant: Merchant, location: Location | None, *, is_example: bool = False
+) -> Event:
     event_id, occurred_at = uuid4(), new.occurred_at or timezone.now()
     body = dumps(
         {
@@ -131,7 +147,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
             "occurred_at": occurred_at.isoformat(),
             "merchant_id": str(merchant.pk),
             "location_id": str(location.pk) if location else None,
-            "sequence": merchant.event_sequence,
+            "sequence": 0 if is_example else merchant.event_sequence,
+            **({"example": True} if is_example else {}),
             "data": new.data,
         }
     )
@@ -140,7 +157,8 @@ def _event_row(new: NewEvent, merchant: Merchant, location: Location | None) -> 
         merchant=merchant,
         location=location,
         type=new.type,
-        sequence=merchant.event_sequence,
+        sequence=None if is_example else merchant.event_sequence,
+        is_example=is_example,
         idempotency_key=new.idempotency_key,
         body=body,
         occurred_at=occurred_at,
@@ -227,15 +245,29 @@ def replay(delivery: Delivery) -> None:
         raise ApiError("integration_not_installed")
     if not install.is_enabled:
         raise ApiError("integration_disabled")
+    start_anew([delivery.pk])
+
+
+def start_anew(ids: Collection[UUID]) -> int:
+    """Put finished deliveries at the start of their ladder, due now; return how many they were.
+
+    Whether their installs may be sent to is for the caller to know. One on its way stays as it is.
+    """
     with transaction.atomic():
-        Delivery.objects.filter(pk=delivery.pk).exclude(status=DeliveryStatus.PENDING).update(
-            status=DeliveryStatus.PENDING,
-            reason="",
-            attempts_before_replay=F("attempts_made"),
-            next_attempt_at=timezone.now(),
-            finished_at=None,
+        started = (
+            Delivery.objects.filter(pk__in=ids)
+            .exclude(status=DeliveryStatus.PENDING)
+            .update(
+                status=DeliveryStatus.PENDING,
+                reason="",
+                attempts_before_replay=F("attempts_made"),
+                next_attempt_at=timezone.now(),
+                finished_at=None,
+            )
         )
-        transaction.on_commit(wake_delivery)
+        if started:
+            transaction.on_commit(wake_delivery)
+    return started
 
 
 def wake_delivery() -> None:

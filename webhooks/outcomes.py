@@ -62,8 +62,7 @@ def record(ended: Sequence[tuple[Job, Outcome]], at: datetime) -> None:
         written = [result for result in results if result.item.id in mine]
         changed = _tell_endpoints(written, at)
     for result in results:
-        if result.item.id not in mine:
-            logger.warning("The lease of delivery %s was over before its end", result.item.id)
+        _log(result, is_mine=result.item.id in mine)
     try:
         _consequences(written, changed, at)
     except DatabaseError:
@@ -184,6 +183,23 @@ def _tell_endpoints(results: Sequence[Result], at: datetime) -> list[Endpoint]:
         if endpoint.state != before:
             changed.append(endpoint)
     return changed
+
+
+def _log(result: Result, *, is_mine: bool) -> None:
+    item, outcome = result.item, result.outcome
+    ids = {
+        "event_id": str(item.event_id),
+        "delivery_id": str(item.id),
+        "attempt": item.number,
+        "integration": item.slug,
+        "merchant_id": str(item.merchant_id),
+    }
+    if not is_mine:
+        logger.warning("The lease of an attempt was over before its end", extra=ids)
+    elif outcome.is_success:
+        logger.debug("Delivered in %d ms", outcome.elapsed_ms, extra=ids)
+    else:
+        logger.info("Not delivered: %s after %d ms", outcome.problem, outcome.elapsed_ms, extra=ids)
 
 
 def _for_breaker(results: Sequence[Result]) -> list[breaker.Result]:

@@ -2,7 +2,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from webhooks import engine, inbound, outbound
+from webhooks import attention, engine, inbound, outbound, recovery
 
 
 @shared_task(ignore_result=True)
@@ -35,3 +35,13 @@ def resume_deliveries(install_id: str) -> None:
 @shared_task(ignore_result=True)
 def cancel_deliveries(install_id: str) -> None:
     outbound.cancel_for(UUID(install_id))
+
+
+@shared_task(ignore_result=True)
+def mail_attention() -> None:
+    attention.mail_about_incidents()
+
+
+@shared_task(ignore_result=True)
+def run_recoveries() -> None:
+    recovery.run_due()

@@ -1,5 +1,5 @@
 // Makes pages that work without script nicer: the drawer with its history, toasts, menus that close,
-// search as you type, settings that appear when they matter.
+// search as you type, settings that appear when they matter, lists that keep themselves fresh.
 "use strict";
 
 (() => {
@@ -9,6 +9,7 @@
   // The address whose content the document under the drawer shows.
   let ground = here();
   let opener = null;
+  let ticked = [];
 
   function toast(text) {
     const place = drawer?.open ? drawer.querySelector(".toasts") : document.getElementById("toasts");
@@ -117,7 +118,7 @@
 
   document.addEventListener("htmx:afterSettle", (event) => {
     showRelevant(document);
-    if (event.detail.requestConfig?.target?.id === "results") return;
+    if (["results", "live"].includes(event.detail.requestConfig?.target?.id)) return;
     if (document.activeElement && document.activeElement !== document.body && document.activeElement !== drawer) return;
     const place = document.querySelector("[aria-invalid='true']") ?? document.querySelector("[data-focus]") ?? document.getElementById("detail-title");
     place?.focus();
@@ -129,7 +130,29 @@
   document.addEventListener("posz:toast", (event) => toast(event.detail.text));
   document.addEventListener("posz:changed", () => {
     if (drawer?.open && document.getElementById("results")) {
-      htmx.ajax("GET", ground, { target: "#results", swap: "innerHTML" });
+      const url = document.getElementById("live")?.dataset.url ?? ground;
+      htmx.ajax("GET", url, { target: "#results", swap: "innerHTML" });
+    }
+  });
+
+  // A part of a page that keeps itself fresh: not while nobody looks, and what is ticked stays ticked
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && event.detail.elt.matches("[hx-trigger^='every']")) event.preventDefault();
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (!["live", "results"].includes(event.detail.target.id)) return;
+    // Text that somebody is marking would be gone from under the pointer.
+    const marked = getSelection();
+    if (event.detail.elt.id === "live" && !marked.isCollapsed && event.detail.target.contains(marked.anchorNode)) {
+      event.detail.shouldSwap = false;
+    }
+    ticked = [...event.detail.target.querySelectorAll("input:checked")].map((box) => box.id);
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    for (const id of ticked.splice(0)) {
+      const box = document.getElementById(id);
+      if (box) box.checked = true;
     }
   });
 
