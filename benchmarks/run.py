@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ from tests import stack
 
 def main() -> int:
     name = sys.argv[1]
+    # Ends the server on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with stack.postgres() as url:
         own = {"DATABASE_URL": url, "DEBUG": "1", "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
         env = os.environ | own
