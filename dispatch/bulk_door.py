@@ -198,11 +198,9 @@ class _LimitedHandler(ResponseHandler):
         return not unread.poll(0)
 
     def close(self) -> None:
-        # An ordinary close would first write the rest of the request, for as long as that takes.
-        if self.transport is not None and self.transport.get_write_buffer_size():
-            self.abort()
-        else:
-            super().close()
+        # An ordinary close first writes the rest of the request and waits for the end of TLS, for
+        # as long as the peer takes.
+        self.abort()
 
 
 class _CheckedConnector(TCPConnector):

@@ -13,10 +13,12 @@ from dispatch.door import DeadlineError, DoorError, NonsenseError
 from tests.test_door import OK, answering, make_peer, with_body  # noqa: F401 - fixtures
 
 
-async def outcome(bulk: BulkDoor, url: str, timeout_seconds: float) -> int | type[DoorError]:
+async def outcome(
+    bulk: BulkDoor, url: str, timeout_seconds: float, body: bytes = b"x"
+) -> int | type[DoorError]:
     try:
         reply = await bulk.post(
-            route_to(url), headers={}, body=b"x", timeout_seconds=timeout_seconds
+            route_to(url), headers={}, body=body, timeout_seconds=timeout_seconds
         )
     except DoorError as error:
         return type(error)
@@ -57,3 +59,27 @@ def test_bulk_call_that_gives_up_leaves_the_lookup_to_others(make_peer, monkeypa
             return [hasty, *await asyncio.gather(*others)]
 
     assert (asyncio.run(act()), lookups) == ([DeadlineError, 200, 200, 200], ["slow.example"])
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_bulk_call_writes_nothing_after_its_deadline(make_peer):  # noqa: F811
+    is_over, has_read = Event(), Event()
+    body = bytes(32 * 1024 * 1024)
+
+    def handle(peer, connection):
+        is_over.wait(5)
+        try:
+            peer.read_request(connection)
+        finally:
+            has_read.set()
+
+    peer = make_peer(handle)
+
+    async def act():
+        async with BulkDoor() as bulk:
+            result = await outcome(bulk, peer.url, 0.3, body)
+            is_over.set()
+            await asyncio.to_thread(has_read.wait, 10)
+            return result
+
+    assert (asyncio.run(act()), peer.requests) == (DeadlineError, [])

@@ -75,7 +75,10 @@ class Peer:
         head, _, body = received.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         while length and len(body) < int(length[1]):
-            body += connection.recv(65536)
+            piece = connection.recv(65536)
+            if not piece:
+                return None
+            body += piece
         with self.lock:
             self.requests.append(head + b"\r\n\r\n" + body)
         return head
