@@ -11,6 +11,8 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from math import inf
+from select import POLLIN, poll
 from time import monotonic
 from typing import Any, Self
 
@@ -103,9 +105,9 @@ class BulkDoor:
         if timeout_seconds <= 0:
             # The client would take 0 for no limit at all.
             raise route.error(DeadlineError, "no complete answer in time")
-        # Beyond the threshold the client would round the time up to a whole second.
+        # From the threshold on the client would round the deadline up to a whole second.
         limits = ClientTimeout(
-            total=timeout_seconds, sock_connect=CONNECT_SECONDS, ceil_threshold=timeout_seconds
+            total=timeout_seconds, sock_connect=CONNECT_SECONDS, ceil_threshold=inf
         )
         try:
             async with self._session.post(
@@ -172,23 +174,33 @@ class _LimitedHandler(ResponseHandler):
         self._wire_bytes -= len(data)
         if self._wire_bytes >= 0:
             super().data_received(data)
-            return
-        error = _FloodError()
-        if self._payload is not None:
-            self._payload.set_exception(error)
-        self.set_exception(error)
-        self.abort()
+        elif self.transport is not None:
+            self.set_exception(_FloodError())
+            self.transport.abort()
+
+    def set_exception(self, exc: BaseException, *args: Any, **kwargs: Any) -> None:
+        super().set_exception(exc, *args, **kwargs)
+        # Whoever is reading the body would otherwise learn nothing before the deadline.
+        body = self._payload
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(exc)
 
     def is_connected(self) -> bool:
-        # Bytes nobody asked for would be taken for the next call's answer.
-        return super().is_connected() and not self.should_close
+        """Whether an idle connection may be used again: not with anything in it to read.
+
+        That would be its end, seen before the event loop sees it, or bytes nobody asked for, which
+        would be taken for the answer to the next call.
+        """
+        if self.transport is None or self.transport.is_closing() or self.should_close:
+            return False
+        unread = poll()
+        unread.register(self.transport.get_extra_info("socket"), POLLIN)
+        return not unread.poll(0)
 
     def close(self) -> None:
-        # An ordinary close would first write the rest of the request, for as long as that takes.
-        if self.transport is not None and self.transport.get_write_buffer_size():
-            self.abort()
-        else:
-            super().close()
+        # An ordinary close first writes the rest of the request and waits for the end of TLS, for
+        # as long as the peer takes.
+        self.abort()
 
 
 class _CheckedConnector(TCPConnector):
@@ -200,7 +212,8 @@ class _CheckedConnector(TCPConnector):
             limit=0,
             ssl=_trust(certifi.where()),
         )
-        self._factory = partial(_LimitedHandler, loop=self._loop)  # type: ignore[assignment]
+        handler: type[ResponseHandler] = _LimitedHandler
+        self._factory = partial(handler, loop=self._loop)
 
 
 class _CheckedResolver(AbstractResolver):
@@ -213,9 +226,11 @@ class _CheckedResolver(AbstractResolver):
         family: Any = 0,  # noqa: ARG002 - passed by name
     ) -> list[ResolveResult]:
         # The look-up is shared with others, so that one who gives up must not cancel it.
-        records = await asyncio.shield(
-            asyncio.wrap_future(resolver(os.getpid()).lookup(host, port))
-        )
+        lookup = asyncio.wrap_future(resolver(os.getpid()).lookup(host, port))
+        try:
+            records = await asyncio.shield(lookup)
+        except UnicodeError:
+            raise OSError("the name can't be resolved") from None
         if not is_allowed(host, port) and not all(is_public(item[1]) for item in records):
             raise AddressRefusedError(f"{host}:{port}: the name leads to a private address")
         return [
