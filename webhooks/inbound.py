@@ -128,10 +128,17 @@ def _store(rows: Sequence[InboundEvent]) -> list[Receipt]:
         is_duplicate = first.pk != row.pk
         if is_duplicate:
             _flag_other_body(first, row.body_digest)
-        else:
-            wake_processing(row.pk)
         receipts.append(Receipt(first.pk, is_duplicate))
+    _wake([item.id for item in receipts if not item.is_duplicate])
     return receipts
+
+
+def _wake(event_ids: Sequence[UUID]) -> None:
+    """One message however many there are: a queue that hangs must not hold the answer back."""
+    if len(event_ids) == 1:
+        wake_processing(event_ids[0])
+    elif event_ids:
+        wake("webhooks.tasks.sweep_inbound")
 
 
 def installs_named(
