@@ -4,7 +4,7 @@ several. Every refusal is `invalid_payload` and names the field.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as defaulted
 from datetime import datetime
 from typing import Any
@@ -23,6 +23,7 @@ from catalog.inbound_mapping import (
 )
 from catalog.inbound_parts import Reading, SignedRequest, value_at
 from catalog.inbound_times import as_datetime
+from catalog.strict_json import dumps
 
 MAX_EVENTS = 500
 
@@ -32,7 +33,8 @@ class ParsedEvent:
     """The fields of an event that decide where it goes.
 
     `type` is our name for what the provider calls `provider_type`. Merchant and outlet are named
-    by Posz's own ids or by the partner's.
+    by Posz's own ids or by the partner's. `item` are the event's own bytes where the body holds
+    several, written anew.
     """
 
     event_id: str
@@ -44,6 +46,13 @@ class ParsedEvent:
     external_location_id: str | None = None
     occurred_at: datetime | None = None
     data: Mapping[str, Any] = defaulted(default_factory=dict)
+    item: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeptEvent:
+    location_id: UUID | None
+    data: Mapping[str, Any]
 
 
 def read_events(
@@ -55,10 +64,7 @@ def read_events(
     """
     if mapping is None:
         return [read_envelope(json_object(body))]
-    request = SignedRequest("", "", "", "", headers, body, 0.0)
-    reading = Reading(request, None if mapping.is_form else json_value(body))
-    if mapping.is_form and reading.form is None:
-        raise ApiError("invalid_payload", _("The body must be a form."))
+    reading = _reading(mapping, headers, body)
     if mapping.each is None:
         return [_event(mapping, reading, _whole(mapping, reading))]
     items = value_at(reading.document, mapping.each)
@@ -66,7 +72,27 @@ def read_events(
         raise _field_error(
             "each", _("A list of at most %(limit)s events is needed.") % {"limit": MAX_EVENTS}
         )
-    return [_event(mapping, reading, item) for item in items]
+    return [replace(_event(mapping, reading, item), item=dumps(item)) for item in items]
+
+
+def read_kept(mapping: EventMapping, kept: bytes) -> KeptEvent:
+    """What is read again, without headers, of a body or of the item of a batch."""
+    reading = _reading(mapping, (), kept)
+    reading.item = _whole(mapping, reading)
+    has_location = "location_id" in mapping.fields
+    location = _found(mapping, reading, "location_id") if has_location else None
+    return KeptEvent(
+        location_id=_uuid({"location_id": location}, "location_id"),
+        data=_data(mapping, reading.item),
+    )
+
+
+def _reading(mapping: EventMapping, headers: Sequence[tuple[str, str]], body: bytes) -> Reading:
+    request = SignedRequest("", "", "", "", headers, body, 0.0)
+    reading = Reading(request, None if mapping.is_form else json_value(body))
+    if mapping.is_form and reading.form is None:
+        raise ApiError("invalid_payload", _("The body must be a form."))
+    return reading
 
 
 def _whole(mapping: EventMapping, reading: Reading) -> Any:
@@ -75,9 +101,7 @@ def _whole(mapping: EventMapping, reading: Reading) -> Any:
 
 def _event(mapping: EventMapping, reading: Reading, item: Any) -> ParsedEvent:
     reading.item = item
-    data = value_at(item, mapping.data)
-    if not isinstance(data, dict):
-        raise _field_error("data", _("An object is needed."))
+    data = _data(mapping, item)
     provider_type = _required(mapping, reading, "type", TYPE_LENGTH)
     found = {key: _found(mapping, reading, key) for key in mapping.fields}
     if {"merchant_id", "external_merchant_id"} & mapping.fields.keys():
@@ -95,6 +119,13 @@ def _event(mapping: EventMapping, reading: Reading, item: Any) -> ParsedEvent:
         occurred_at=_occurred_at(mapping, reading),
         data=data,
     )
+
+
+def _data(mapping: EventMapping, item: Any) -> dict[str, Any]:
+    data = value_at(item, mapping.data)
+    if not isinstance(data, dict):
+        raise _field_error("data", _("An object is needed."))
+    return data
 
 
 def _event_id(mapping: EventMapping, reading: Reading) -> str:

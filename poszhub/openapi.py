@@ -25,6 +25,15 @@ ERROR = {
         }
     },
 }
+RECEIPT: dict[str, Any] = {
+    "type": "object",
+    "required": ["status", "deduped", "id"],
+    "properties": {
+        "status": {"enum": ["accepted", "duplicate"]},
+        "deduped": {"type": "boolean"},
+        "id": {"type": "string", "format": "uuid"},
+    },
+}
 INBOUND = {
     "post": {
         "operationId": "integrations_webhook",
@@ -65,12 +74,15 @@ INBOUND = {
                 "content": {
                     "application/json": {
                         "schema": {
-                            "type": "object",
-                            "required": ["status", "deduped", "id"],
+                            **RECEIPT,
                             "properties": {
-                                "status": {"enum": ["accepted", "duplicate"]},
-                                "deduped": {"type": "boolean"},
-                                "id": {"type": "string", "format": "uuid"},
+                                **RECEIPT["properties"],
+                                "id": {"type": ["string", "null"], "format": "uuid"},
+                                "events": {
+                                    "type": "array",
+                                    "description": "Where a post may hold several: each of them.",
+                                    "items": RECEIPT,
+                                },
                             },
                         }
                     }

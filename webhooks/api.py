@@ -1,8 +1,10 @@
 """Where partners post, where the POS reports events, and where deliveries can be looked up."""
 
+import time
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema, extend_schema_field
@@ -12,6 +14,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.envelope import ApiError, failure_response, read_body
+from catalog.inbound_parts import SignedRequest
 from catalog.models import EVENT_TYPE_PATTERN
 from catalog.paging import CursorPage
 from installs.access import Verb
@@ -28,17 +31,34 @@ def receive_webhook(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         if request.method != "POST":
             raise ApiError("method_not_allowed")
-        body = read_body(request)
-        signature = request.META.get(f"HTTP_X_{slug.upper().replace('-', '_')}_SIGNATURE")
-        receipt = inbound.receive(slug, body, signature)
+        reception = inbound.receive(slug, _signed_request(request))
     except Exception as error:  # noqa: BLE001
         return failure_response(error)
-    return JsonResponse(
-        {
-            "status": "duplicate" if receipt.is_duplicate else "accepted",
-            "deduped": receipt.is_duplicate,
-            "id": str(receipt.id),
-        }
+    events = [_told(item.id, is_duplicate=item.is_duplicate) for item in reception.receipts]
+    if not reception.is_batch:
+        return JsonResponse(events[0])
+    first = reception.receipts[0].id if reception.receipts else None
+    return JsonResponse(_told(first, is_duplicate=reception.is_duplicate) | {"events": events})
+
+
+def _told(number: UUID | None, *, is_duplicate: bool) -> dict[str, Any]:
+    return {
+        "status": "duplicate" if is_duplicate else "accepted",
+        "deduped": is_duplicate,
+        "id": None if number is None else str(number),
+    }
+
+
+def _signed_request(request: HttpRequest) -> SignedRequest:
+    """A header that was sent twice comes from the server as one value, joined by a comma."""
+    return SignedRequest(
+        method=str(request.method),
+        url=f"{settings.PUBLIC_URL.rstrip('/')}{request.path}",
+        path=request.path,
+        query=request.META.get("QUERY_STRING", ""),
+        headers=[(name.lower(), str(value)) for name, value in request.headers.items()],
+        body=read_body(request),
+        now=time.time(),
     )
 
 

@@ -1,12 +1,15 @@
 """The door for what partners tell us: verified, stored once, answered, and only then worked on.
 
-`receive` writes the ledger row; `process` turns it into effects. Both are the only writers of the
+`receive` writes the ledger rows; `process` turns each into effects. Both are the only writers of the
 ledger. One provider event has one effect per install, whatever is posted, when and how often.
 """
 
 import hashlib
 import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache as remembered
 from uuid import UUID
 
 from django.conf import settings
@@ -16,7 +19,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from catalog.envelope import ApiError, json_object
-from catalog.inbound_events import ParsedEvent, read_envelope
+from catalog.inbound_events import ParsedEvent, read_envelope, read_events, read_kept
+from catalog.inbound_parts import SignedRequest
 from catalog.models import Integration
 from dispatch import answers
 from dispatch.adapters import adapter_for
@@ -27,7 +31,7 @@ from installs.ladder import next_attempt_at
 from installs.models import Install, Location, Merchant
 from installs.wake import wake
 from webhooks.models import InboundEvent, InboundStatus
-from webhooks.signed import require_signed
+from webhooks.signed import documents_of, require_signed
 
 logger = logging.getLogger(__name__)
 
@@ -42,66 +46,126 @@ class Receipt:
     is_duplicate: bool
 
 
-def receive(slug: str, body: bytes, signature: str | None) -> Receipt:
-    """Verify, parse and store one post; the row is committed when this returns.
+@dataclass(frozen=True, slots=True)
+class Reception:
+    """The events of one post in their order; one that is no batch has exactly one."""
+
+    receipts: Sequence[Receipt]
+    is_batch: bool
+
+    @property
+    def is_duplicate(self) -> bool:
+        return bool(self.receipts) and all(item.is_duplicate for item in self.receipts)
+
+
+def receive(slug: str, request: SignedRequest) -> Reception:
+    """Verify, parse and store one post; its rows are committed when this returns.
 
     The order of checks is part of the contract: slug, signature, JSON, ids, merchant, install,
     enabled, capability, rate. Until the signature has been verified the answer tells nothing about
-    any merchant.
+    any merchant. One event that is refused refuses the post: nothing of it is stored, and what is
+    sent again is whole.
     """
     integration = Integration.objects.filter(slug=slug).first()
     if integration is None:
         raise ApiError("not_found")
-    require_signed(slug, body, signature)
-    envelope = read_envelope(json_object(body))
-    install = find_install(integration, envelope)
-    if not install.is_enabled or not integration.is_running:
-        raise ApiError("integration_disabled")
-    capability = integration.capability_of_event(envelope.type)
-    if capability is None or capability not in install.capability_versions:
-        raise ApiError("capability_unsupported")
-    known = _known(install, envelope.event_id)
-    if known is None:
-        spend_rate(integration, install.merchant_id)
-        row = InboundEvent(
-            install_id=install.pk,
-            integration=integration,
-            merchant_id=install.merchant_id,
-            provider_event_id=envelope.event_id,
-            type=envelope.type,
-            capability=capability,
-            occurred_at=envelope.occurred_at,
-            body=body,
-            body_digest=hashlib.sha256(body).hexdigest(),
-        )
-        with transaction.atomic():
-            InboundEvent.objects.bulk_create([row], ignore_conflicts=True)
-            known = InboundEvent.objects.get(
-                install_id=install.pk, provider_event_id=envelope.event_id
+    scheme, mapping = documents_of(integration)
+    require_signed(slug, scheme, request)
+    events = read_events(mapping, request.headers, request.body)
+    is_batch = mapping is not None and mapping.each is not None
+    return Reception(_store(_rows(integration, events, request.body)), is_batch)
+
+
+def _rows(
+    integration: Integration, events: Sequence[ParsedEvent], body: bytes
+) -> list[InboundEvent]:
+    """What the ledger would hold, in the order of the events; writes nothing."""
+    named = remembered(
+        lambda merchant_id, external_id: installs_named(integration, merchant_id, external_id)
+    )
+    rows = []
+    for event in events:
+        present = named(event.merchant_id, event.external_merchant_id)
+        install = find_install(integration, event, present)
+        if not install.is_enabled or not integration.is_running:
+            raise ApiError("integration_disabled")
+        capability = integration.capability_of_event(event.type)
+        if capability is None or capability not in install.capability_versions:
+            raise ApiError("capability_unsupported")
+        kept = body if event.item is None else event.item
+        rows.append(
+            InboundEvent(
+                install_id=install.pk,
+                integration=integration,
+                merchant_id=install.merchant_id,
+                provider_event_id=event.event_id,
+                type=event.type,
+                capability=capability,
+                occurred_at=event.occurred_at,
+                body=kept,
+                body_digest=hashlib.sha256(kept).hexdigest(),
             )
-        if known.pk == row.pk:
-            wake_processing(row.pk)
-            return Receipt(row.pk, is_duplicate=False)
-    _flag_other_body(known, body)
-    return Receipt(known.pk, is_duplicate=True)
+        )
+    return rows
 
 
-def find_install(integration: Integration, envelope: ParsedEvent) -> Install:
-    """The install an event belongs to.
+def _store(rows: Sequence[InboundEvent]) -> list[Receipt]:
+    """Insert what is new, all of it in one transaction, and say what was known already."""
+    known = _known(rows)
+    new = {_key(row): row for row in reversed(rows) if _key(row) not in known}
+    spent = Counter((row.integration.slug, row.merchant_id) for row in new.values())
+    for (slug, merchant_id), count in spent.items():
+        spend_rate(slug, merchant_id, count)
+    if new:
+        with transaction.atomic():
+            # In one order, so that two batches with the same events never wait for each other.
+            ordered = [new[key] for key in sorted(new)]
+            InboundEvent.objects.bulk_create(ordered, ignore_conflicts=True)
+            known |= _known(ordered)
+    receipts = []
+    for row in rows:
+        first = known[_key(row)]
+        is_duplicate = first.pk != row.pk
+        if is_duplicate:
+            _flag_other_body(first, row.body_digest)
+        receipts.append(Receipt(first.pk, is_duplicate))
+    _wake([item.id for item in receipts if not item.is_duplicate])
+    return receipts
+
+
+def _wake(event_ids: Sequence[UUID]) -> None:
+    """One message however many there are: a queue that hangs must not hold the answer back."""
+    if len(event_ids) == 1:
+        wake_processing(event_ids[0])
+    elif event_ids:
+        wake("webhooks.tasks.sweep_inbound")
+
+
+def installs_named(
+    integration: Integration, merchant_id: UUID | None, external_id: str | None
+) -> dict[UUID, Install]:
+    """The installs of a merchant whom an event names, the oldest first; at least one."""
+    rows = Install.objects.filter(integration=integration).with_names().in_order()
+    if merchant_id is not None:
+        if not Merchant.objects.filter(pk=merchant_id).exists():
+            raise ApiError("not_found", _("There is no such merchant."))
+        rows = rows.for_merchant(merchant_id)
+    else:
+        rows = rows.filter(external_merchant_id=external_id)
+    present = {row.pk: row for row in rows}
+    if not present:
+        raise ApiError("integration_not_installed")
+    return present
+
+
+def find_install(
+    integration: Integration, envelope: ParsedEvent, present: Mapping[UUID, Install]
+) -> Install:
+    """The one of the merchant's installs an event belongs to.
 
     With a location: the one effective there. Without: the one whose earlier answer the event refers
     to, else the merchant-wide one, else the oldest.
     """
-    rows = Install.objects.filter(integration=integration).with_names().in_order()
-    if envelope.merchant_id is not None:
-        if not Merchant.objects.filter(pk=envelope.merchant_id).exists():
-            raise ApiError("not_found", _("There is no such merchant."))
-        rows = rows.for_merchant(envelope.merchant_id)
-    else:
-        rows = rows.filter(external_merchant_id=envelope.external_merchant_id)
-    present = {row.pk: row for row in rows}
-    if not present:
-        raise ApiError("integration_not_installed")
     if envelope.location_id is not None:
         effective = scope.effective_installs(
             [row.scoped() for row in present.values()], envelope.location_id
@@ -139,16 +203,21 @@ def _outlet_of(row: InboundEvent, envelope: ParsedEvent) -> Location | None:
     return Location.objects.filter(pk=location_id, merchant_id=row.merchant_id).first()
 
 
-def spend_rate(integration: Integration, merchant_id: UUID) -> None:
-    """Count a verified new event against its merchant's share of this minute."""
+def spend_rate(slug: str, merchant_id: UUID, count: int = 1) -> None:
+    """Count verified new events against their merchant's share of this minute.
+
+    A batch that is longer than the share passes when it is the first of its minute; it would never
+    pass otherwise.
+    """
     now = timezone.now()
-    key = f"inbound:{integration.slug}:{merchant_id}:{now:%Y%m%d%H%M}"
+    key = f"inbound:{slug}:{merchant_id}:{now:%Y%m%d%H%M}"
     cache.add(key, 0, timeout=120)
     try:
-        used = cache.incr(key)
+        used = cache.incr(key, count)
     except ValueError:  # evicted between the two calls
         return
-    if used > settings.INBOUND_RATE_PER_MINUTE:
+    limit = settings.INBOUND_RATE_PER_MINUTE
+    if used > (max(limit, count) if count > 1 else limit):
         raise ApiError("rate_limited", retry_after=60 - now.second)
 
 
@@ -199,7 +268,7 @@ def _apply(row: InboundEvent) -> None:
     adapter = adapter_for(row.integration.slug, row.capability, versions.get(row.capability, 1))
     if not isinstance(adapter, InboundAdapter):
         raise TypeError(f"no adapter takes {row.capability} events of {row.integration.slug}")
-    envelope = read_envelope(json_object(bytes(row.body)))
+    envelope = _read_again(row)
     notes = adapter.on_event(
         PartnerEvent(
             id=row.provider_event_id,
@@ -222,6 +291,21 @@ def _apply(row: InboundEvent) -> None:
         )
 
 
+def _read_again(row: InboundEvent) -> ParsedEvent:
+    """What the adapter needs beside the columns. Headers are gone; they were needed for those."""
+    mapping = row.integration.event_mapping
+    if mapping is None:
+        return read_envelope(json_object(bytes(row.body)))
+    kept = read_kept(mapping, bytes(row.body))
+    return ParsedEvent(
+        event_id=row.provider_event_id,
+        type=row.type,
+        provider_type=row.type,
+        location_id=kept.location_id,
+        data=kept.data,
+    )
+
+
 def _processing_failed(event_id: UUID, problem: str) -> None:
     with transaction.atomic():
         row = InboundEvent.objects.select_for_update().get(pk=event_id)
@@ -237,13 +321,21 @@ def _processing_failed(event_id: UUID, problem: str) -> None:
         row.save(update_fields=["attempts", "problem", "status", "due_at"])
 
 
-def _known(install: Install, event_id: str) -> InboundEvent | None:
-    return InboundEvent.objects.filter(install_id=install.pk, provider_event_id=event_id).first()
+def _key(row: InboundEvent) -> tuple[UUID, str]:
+    return row.install_id, row.provider_event_id
 
 
-def _flag_other_body(known: InboundEvent, body: bytes) -> None:
-    if known.body_digest == hashlib.sha256(body).hexdigest():
-        return
-    InboundEvent.objects.filter(pk=known.pk, mismatched_at=None).update(
-        mismatched_at=timezone.now()
-    )
+def _known(rows: Sequence[InboundEvent]) -> dict[tuple[UUID, str], InboundEvent]:
+    """The rows of the ledger that have the keys of these."""
+    found = InboundEvent.objects.filter(
+        install_id__in={row.install_id for row in rows},
+        provider_event_id__in={row.provider_event_id for row in rows},
+    ).only("install_id", "provider_event_id", "body_digest")
+    return {_key(row): row for row in found}
+
+
+def _flag_other_body(known: InboundEvent, digest: str) -> None:
+    if known.body_digest != digest:
+        InboundEvent.objects.filter(pk=known.pk, mismatched_at=None).update(
+            mismatched_at=timezone.now()
+        )

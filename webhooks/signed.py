@@ -1,4 +1,4 @@
-"""Whether a post is signed by a key that is accepted now.
+"""Whether a post is signed by a key that is accepted now, in the way of its integration.
 
 Staff want to know who still signs with a key that has ended; senders must not be able to find out.
 So the answer is the same, every key is tried on every post, and the use is counted only once the
@@ -9,11 +9,16 @@ import logging
 from collections.abc import Sequence
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 from django.http import JsonResponse
 
 from catalog.envelope import ApiError
-from dispatch.signing import is_signed
+from catalog.inbound_mapping import EventMapping
+from catalog.inbound_parts import SignedRequest
+from catalog.inbound_scheme import Scheme
+from catalog.models import Integration
+from dispatch.inbound_verifier import verify
 from installs.credentials import count_late_use, known_secrets
 
 logger = logging.getLogger(__name__)
@@ -46,9 +51,22 @@ class AnsweredFirst(JsonResponse):
             super().close()
 
 
-def require_signed(slug: str, body: bytes, signature: str | None) -> None:
-    """Refuse with 401 `invalid_signature` what no accepted inbound key has signed."""
-    known = known_secrets(slug, "inbound")
-    signers = [item for item in known if is_signed(body, signature, [item.key])]
-    if not any(item.is_accepted for item in signers):
-        raise UnsignedError([item.id for item in signers])
+def documents_of(integration: Integration) -> tuple[Scheme, EventMapping | None]:
+    """How the integration signs and where its fields stand; what can't be read lets nobody in."""
+    try:
+        return integration.inbound_scheme, integration.event_mapping
+    except ValidationError as error:
+        logger.error("Webhooks of %s are refused: %s", integration.slug, "; ".join(error.messages))
+        raise UnsignedError([]) from None
+
+
+def require_signed(slug: str, scheme: Scheme, request: SignedRequest) -> None:
+    """Refuse with 401 `invalid_signature` what no accepted key has signed.
+
+    Also what the provider would have to confirm: nobody can be asked yet, so it is not believed.
+    """
+    known = known_secrets(slug, scheme.purpose)
+    verdict = verify(scheme, request, [item.key for item in known])
+    signers = [known[place] for place in verdict.signers]
+    if not verdict.is_signed or not any(item.is_accepted for item in signers):
+        raise UnsignedError([item.id for item in signers if not item.is_accepted])
