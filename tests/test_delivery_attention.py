@@ -115,6 +115,18 @@ def test_take_events_again_opens_the_endpoint_and_closes_the_incident(install):
     assert AuditEntry.objects.filter(action="install.endpoint_opened").count() == 1
 
 
+def test_what_can_not_arrive_is_not_offered_to_be_sent(install):
+    make_delivery(install, reason="endpoint_gone")
+    closed(install)
+    client = browser(install.merchant)
+
+    before = client.get("/deliveries").context["page"].lines[0].can_replay
+    attention.take_events_again(owner_of(install.merchant), install.pk)
+    after = client.get("/deliveries").context["page"].lines[0].can_replay
+
+    assert (before, after) == (False, True)
+
+
 def test_take_events_again_twice_is_on_record_once(install):
     closed(install)
     actor = owner_of(install.merchant)

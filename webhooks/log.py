@@ -109,7 +109,10 @@ def line_of(
         problem=problem_of(row.reason, is_over=is_over),
         next_words=next_words(row, now, zone, is_live=install is not None),
         latency=duration_text(getattr(row, "latency_ms", None)),
-        can_replay=is_over and install is not None and actor.may(Verb.REPLAY, install.location_id),
+        can_replay=is_over
+        and install is not None
+        and install.outbound_off_at is None
+        and actor.may(Verb.REPLAY, install.location_id),
     )
 
 
