@@ -115,10 +115,14 @@ class Bench:
                 ensure_secrets(row)
                 self.installs.append(make_install(self.merchant, row))
         for number, install in enumerate(self.installs):
-            fields = {"outbound_url": "", "outbound_events": []}
+            fields: dict[str, Any] = {
+                "outbound_url": "",
+                "outbound_events": [],
+                "outbound_rate_per_second": None,
+            }
             if number < len(paths):
                 url = f"{self.sink_url}{paths[number]}/{number}"
-                fields = {"outbound_url": url, "outbound_events": ["order.paid"]}
+                fields |= {"outbound_url": url, "outbound_events": ["order.paid"]}
                 Endpoint.objects.create(integration_id=install.integration_id)
             Integration.objects.filter(pk=install.integration_id).update(**(fields | over))
 

@@ -47,7 +47,7 @@ def claim_times() -> list[float]:
         started = time.perf_counter()
         found = claims.claim(CLAIM_SIZE, claims.now())
         times.append((time.perf_counter() - started) * 1000)
-        assert len(found.items) == CLAIM_SIZE
+        assert len(found.items) == CLAIM_SIZE, len(found.items)
         Endpoint.objects.update(in_flight=0)
     return times
 
