@@ -80,7 +80,7 @@ def test_probe_that_arrives_lets_the_backlog_flow_at_a_rate_that_doubles():
     paces = [breaker.pace(after, None, healed_at + step * RECOVERY_STEP) for step in range(3)]
     assert after.state == BreakerState.RECOVERING
     assert paces == [50, 100, 200]
-    assert breaker.pace(after, 80, healed_at + RECOVERY_STEP) == 80
+    assert breaker.pace(after, 80, healed_at + RECOVERY_STEP) == 72
 
 
 def test_recovery_ends_when_nothing_more_is_due():
@@ -104,3 +104,8 @@ def test_partner_that_fails_again_while_it_recovers_is_left_alone_again():
 )
 def test_only_the_partners_own_trouble_speaks_against_it(status, is_trouble):
     assert breaker.is_trouble(status) is is_trouble
+
+
+def test_pace_stays_below_the_limit_so_that_a_late_start_does_not_break_it():
+    assert breaker.pace(standing(), 200, START) == 180
+    assert breaker.pace(standing(), None, START) is None

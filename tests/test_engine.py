@@ -129,12 +129,13 @@ def test_paced_deliveries_get_moments_one_after_the_other(partner):
     third = claims.claim(30, now + timedelta(milliseconds=100))
 
     assert [round(item.delay_seconds, 3) for item in first.items] == [
-        round(index / 100, 3) for index in range(11)
+        round(index / 90, 3) for index in range(10)
     ]
+    assert {item.spacing_seconds for item in first.items} == {1 / 90}
     assert second.items == []
-    assert [round(item.delay_seconds, 3) for item in third.items][:2] == [0.01, 0.02]
+    assert [round(item.delay_seconds, 3) for item in third.items][:2] == [0.011, 0.022]
     assert first.again_in is not None
-    assert 0 < first.again_in <= 0.11
+    assert 0 < first.again_in <= 0.12
 
 
 def test_paced_endpoint_is_never_faster_than_its_limit(partner):
@@ -146,8 +147,8 @@ def test_paced_endpoint_is_never_faster_than_its_limit(partner):
     starts = sorted(Attempt.objects.values_list("started_at", flat=True))
     gaps = [(after - before).total_seconds() for before, after in itertools.pairwise(starts)]
     assert statuses() == {"delivered": 25}
-    # 24 gaps of 20 ms; a start may be a little late, and the next one is then not.
-    assert sum(gaps) >= 0.45
+    # 24 gaps of 22 ms; a start may be a little late.
+    assert sum(gaps) >= 0.5
 
 
 # Breaker

@@ -17,6 +17,8 @@ FAILURE_SHARE = 0.5
 PROBE_EVERY = timedelta(seconds=60)
 RECOVERY_PER_SECOND = 50.0
 RECOVERY_STEP = timedelta(seconds=30)
+# What may leave a little late in one second must still fit into the next: see `claims.HORIZON`.
+PACE_SHARE = 0.9
 # Answers that say that the partner, and not this one message, is in trouble.
 TROUBLE = frozenset({408, 425, 429})
 
@@ -82,9 +84,10 @@ def drained(standing: Standing, at: datetime) -> Standing:
 
 
 def pace(standing: Standing, limit: int | None, at: datetime) -> float | None:
-    """Most attempts a second, None for any number; `limit` is the catalog row's."""
+    """Attempts a second to aim at, None for any number; `limit` is what must never be exceeded."""
+    most = None if limit is None else limit * PACE_SHARE
     if standing.state != BreakerState.RECOVERING:
-        return limit
+        return most
     steps = min((at - standing.changed_at) // RECOVERY_STEP, 10)
     recovery = RECOVERY_PER_SECOND * float(2**steps)
-    return min(recovery, float(limit)) if limit else recovery
+    return recovery if most is None else min(recovery, most)

@@ -39,7 +39,10 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One delivery that is ours until its lease is over. It may start `delay_seconds` from now."""
+    """One delivery that is ours until its lease is over.
+
+    It may start `delay_seconds` from now, and `spacing_seconds` after the one before it there.
+    """
 
     id: UUID
     fencing_token: int
@@ -55,6 +58,7 @@ class Claimed:
     url: str
     is_oauth: bool
     delay_seconds: float = 0.0
+    spacing_seconds: float = 0.0
 
     @property
     def number(self) -> int:
@@ -147,9 +151,10 @@ def _claim_at(endpoint: Endpoint, most: int, at: datetime, claimed: Claim) -> No
     endpoint.claimed_at = at
     endpoint.save(update_fields=CLAIMED_FIELDS)
     wait = (first_slot - at).total_seconds()
+    spacing = 1 / per_second if per_second is not None else 0.0
     for index, row in enumerate(rows):
-        delay = wait + index / per_second if per_second is not None else 0.0
-        claimed.items.append(_claimed(row, endpoint, delay))
+        delay = wait + index * spacing if per_second is not None else 0.0
+        claimed.items.append(_claimed(row, endpoint, delay, spacing))
     if not is_all and standing.state != BreakerState.OPEN:
         lead = HORIZON.total_seconds() / 2
         claimed.hear(max(wait + most / per_second - lead, 0.0) if per_second else 0.0)
@@ -233,7 +238,9 @@ def lease(until: datetime, ids: Sequence[Any]) -> None:
         )
 
 
-def _claimed(row: tuple[Any, ...], endpoint: Endpoint, delay_seconds: float) -> Claimed:
+def _claimed(
+    row: tuple[Any, ...], endpoint: Endpoint, delay_seconds: float, spacing_seconds: float
+) -> Claimed:
     return Claimed(
         id=_uuid(row[0]),
         fencing_token=row[1] + 1,
@@ -249,6 +256,7 @@ def _claimed(row: tuple[Any, ...], endpoint: Endpoint, delay_seconds: float) -> 
         url=endpoint.integration.outbound_url,
         is_oauth=endpoint.integration.is_oauth,
         delay_seconds=delay_seconds,
+        spacing_seconds=spacing_seconds,
     )
 
 

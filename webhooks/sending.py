@@ -88,6 +88,7 @@ class Sender:
         self._ended: list[tuple[Job, Outcome]] = []
         self._has_news = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
+        self._next_start: dict[str, float] = {}
 
     def send(self, jobs: Iterable[Job]) -> None:
         self._loop.call_soon_threadsafe(self._start, list(jobs))
@@ -130,13 +131,22 @@ class Sender:
             url = job.item.url
             if url not in routes:
                 routes[url] = _route(url)
-            task = self._loop.create_task(self._one(job, routes[url]))
+            task = self._loop.create_task(self._one(job, routes[url], self._slot(job)))
             self._jobs.add(task)
             task.add_done_callback(self._jobs.discard)
 
-    async def _one(self, job: Job, route: Route | DoorError) -> None:
-        if job.item.delay_seconds > 0:
-            await asyncio.sleep(job.item.delay_seconds)
+    def _slot(self, job: Job) -> float:
+        """For how long a paced one waits: what is late must not bunch with what follows it."""
+        item, now = job.item, self._loop.time()
+        if not item.spacing_seconds:
+            return 0.0
+        start = max(now + item.delay_seconds, self._next_start.get(item.url, 0.0))
+        self._next_start[item.url] = start + item.spacing_seconds
+        return start - now
+
+    async def _one(self, job: Job, route: Route | DoorError, wait_seconds: float) -> None:
+        if wait_seconds > 0:
+            await asyncio.sleep(wait_seconds)
         outcome = await attempt(self._door, job, route)
         self._ended.append((job, outcome))
         # A burst of answers is worth one transaction.
