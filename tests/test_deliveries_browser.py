@@ -18,13 +18,14 @@ from catalog.models import Integration
 from installs import lifecycle
 from installs.access import Actor
 from installs.models import Install, Merchant, Role
-from webhooks.models import Delivery, Event
+from webhooks.models import Delivery, Endpoint, Event
 merchant = Merchant.objects.get(name="Warung Bu Sari")
 partner = Integration.objects.get(slug="demo-qr-a")
 install = Install.objects.filter(merchant=merchant, integration=partner).first()
 if install is None:
     actor = Actor(merchant.pk, "test", Role.OWNER)
     install = lifecycle.install(actor, partner)
+Endpoint.objects.get_or_create(integration=partner)
 for status, wait in (("dead", None), ("pending", timedelta(hours=1))):
     event = Event.objects.create(
         merchant=merchant, type="order.paid", body=b"{}", occurred_at=timezone.now()
