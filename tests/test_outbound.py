@@ -256,7 +256,7 @@ def test_partner_that_can_not_be_reached_is_a_failed_attempt(install, settings):
 
 
 def test_answer_is_kept_only_in_part_and_printable(install, partner):
-    partner.answer = lambda _request: Reply(500, b"\x00\xff" + "é".encode() * 2000)
+    partner.answer = lambda _request: Reply(500, b"\x00\xff" + "é ".encode() * 1000)
     accept(install)
 
     outbound.deliver_due()
@@ -264,6 +264,15 @@ def test_answer_is_kept_only_in_part_and_printable(install, partner):
     excerpt = Attempt.objects.get().response_excerpt
     assert len(excerpt) == 500
     assert excerpt.isprintable()
+
+
+def test_key_in_an_answer_is_not_kept(install, partner):
+    partner.answer = lambda _request: Reply(401, b'{"api_key": "sk_live_0123456789abcdef"}')
+    accept(install)
+
+    outbound.deliver_due()
+
+    assert "0123456789" not in Attempt.objects.get().response_excerpt
 
 
 def test_delivery_of_an_uninstalled_install_is_cancelled(install, partner):

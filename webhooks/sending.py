@@ -18,6 +18,7 @@ from dispatch.bulk_door import BulkDoor, Route, route_to
 from dispatch.door import DoorError
 from dispatch.signing import hex_signature, standard_headers
 from webhooks.claims import Claimed
+from webhooks.redaction import redact
 
 EXCERPT_CHARACTERS = 500
 LINGER_SECONDS = 0.01
@@ -203,9 +204,11 @@ def signed_headers(job: Job) -> dict[str, str]:
 
 
 def _excerpt(body: bytes) -> str:
-    """The beginning of an answer as text that any database can hold."""
+    """The beginning of an answer as text that any database can hold, without what looks like a key."""
     text = body[: EXCERPT_CHARACTERS * 4].decode("utf-8", "replace")
-    return "".join(char if char.isprintable() else " " for char in text)[:EXCERPT_CHARACTERS]
+    return redact("".join(char if char.isprintable() else " " for char in text))[
+        :EXCERPT_CHARACTERS
+    ]
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> timedelta | None:
