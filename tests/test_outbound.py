@@ -321,6 +321,14 @@ def test_what_a_dead_worker_held_is_due_again_and_its_attempt_is_unknown(install
     assert Endpoint.objects.get().in_flight == 0
 
 
+def test_what_was_held_is_found_also_where_the_count_is_wrong(install, partner):
+    accept(install)
+    claims.claim(10, timezone.now())
+    Endpoint.objects.update(in_flight=0)
+
+    assert claims.reap(timezone.now() + claims.LEASE) == 1
+
+
 def test_unknown_attempt_does_not_count_towards_the_five(install, partner):
     partner.answer = lambda _request: Reply(500)
     accept(install)

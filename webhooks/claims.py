@@ -290,18 +290,25 @@ def reap(at: datetime) -> int:
     towards the five.
     """
     freed = 0
-    for endpoint_id in list(Endpoint.objects.filter(in_flight__gt=0).values_list("pk", flat=True)):
-        with transaction.atomic():
-            [endpoint] = locked_endpoints([endpoint_id])
-            leased = Delivery.objects.leased(at).filter(integration_id=endpoint_id)
-            over = list(leased.filter(lease_until__lte=at).select_for_update())
-            for row in over:
-                _free(row)
-            freed += len(over)
-            # Whatever went wrong with the count before, it is right again now.
-            endpoint.in_flight = leased.filter(lease_until__gt=at).count()
-            endpoint.save(update_fields=["in_flight"])
+    for endpoint_id, in_flight in list(Endpoint.objects.values_list("pk", "in_flight")):
+        held = Delivery.objects.leased(at).filter(integration_id=endpoint_id)
+        # The count is asked first because it is cheap, and the rows because they are right.
+        if in_flight or held.exists():
+            freed += _reap_at(endpoint_id, at)
     return freed
+
+
+def _reap_at(endpoint_id: UUID, at: datetime) -> int:
+    with transaction.atomic():
+        [endpoint] = locked_endpoints([endpoint_id])
+        held = Delivery.objects.leased(at).filter(integration_id=endpoint_id)
+        over = list(held.filter(lease_until__lte=at).select_for_update())
+        for row in over:
+            _free(row)
+        # Whatever went wrong with the count before, it is right again now.
+        endpoint.in_flight = held.filter(lease_until__gt=at).count()
+        endpoint.save(update_fields=["in_flight"])
+    return len(over)
 
 
 def _free(row: Delivery) -> None:
