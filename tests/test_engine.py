@@ -116,6 +116,23 @@ def test_hanging_partner_does_not_hold_up_the_others(settings, install, partner)
         assert attempt.started_at + took < first_timeout.started_at + timedelta(seconds=2)
 
 
+def test_next_one_starts_as_soon_as_its_endpoint_has_room(settings, partner):
+    settings.DELIVERY_TIMEOUT_SECONDS = 2
+    narrow = subscribed(f"{partner.url}/events", outbound_concurrency=1)
+    with running_partner(settings, lambda _request: Reply(204)) as slow:
+        # Answers when the four others have arrived one after the other, within its two seconds.
+        slow.answer = lambda _request: partner.wait_for(4) or Reply(204)
+        subscribed(f"{slow.url}/events", narrow.merchant)
+        accept(narrow)
+        Delivery.objects.filter(install_id=narrow.pk).delete()
+        accept(narrow, 4)
+        Delivery.objects.exclude(install_id=narrow.pk).exclude(sequence=1).delete()
+
+        outbound.deliver_due()
+
+    assert statuses() == {"delivered": 5}
+
+
 # Pace
 
 

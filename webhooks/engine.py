@@ -129,7 +129,9 @@ class Engine:
 
     def _cycle(self, sender: Sender) -> bool:
         """Record what has ended and claim what is due; whether there is anything left to wait for."""
-        self._record()
+        if self._record() and not self._is_paced:
+            # Places have come free, here or at an endpoint that had no room.
+            self._look_at = 0.0
         if self._is_poked.is_set():
             self._is_poked.clear()
             self._look_at = 0.0
@@ -139,12 +141,14 @@ class Engine:
             self._claim(sender, min(free, CLAIM_AT_ONCE))
         return bool(self._flying) or self._is_paced
 
-    def _record(self) -> None:
-        if self._ended:
+    def _record(self) -> int:
+        ended = len(self._ended)
+        if ended:
             _write(self._ended)
             self._flying.difference_update(job.item.id for job, _outcome in self._ended)
-            self._made += len(self._ended)
+            self._made += ended
             self._ended = []
+        return ended
 
     def _listen(self, sender: Sender) -> None:
         """Until something has ended, somebody pokes, or it is time to look again."""
