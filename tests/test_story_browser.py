@@ -41,10 +41,11 @@ def test_owner_installs_spliteasy_prints_and_sees_the_bill_settled(live_hub, pag
     code = page.get_by_role("img", name=re.compile("Scan to split")).first
     expect(code).to_be_visible(timeout=20_000)
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
-    [found] = zxingcpp.read_barcodes(picture)
-    assert found.text.startswith(f"{live_hub.sandbox_url}/b/")
+    # Another test of this hub may have installed a partner that prints a code of its own.
+    codes = [code.text for code in zxingcpp.read_barcodes(picture)]
+    [bill] = [text for text in codes if text.startswith(f"{live_hub.sandbox_url}/b/")]
 
-    page.goto(found.text)
+    page.goto(bill)
     expect(page.get_by_text("Maple & Oat").first).to_be_visible()
     page.get_by_role("button", name="Settle").click()
     expect(page.get_by_text("Settled").first).to_be_visible()
