@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite check lint fmt races forgeries chaos bench messages setup setup-dev clean
+.PHONY: help run test test-sqlite check lint fmt races dedupe forgeries traps fuzz chaos tradeday bench messages setup setup-dev clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do \
@@ -45,13 +45,25 @@ fmt: setup-dev ## sort imports and format
 races: setup-dev ## the races of installs, 200 rounds each, on PostgreSQL (ROUNDS=200)
 	@RACE_ROUNDS=$(or $(ROUNDS),200) $(PYTHON) -m tests.run --only servers -n 0 --timeout 3000 tests/test_races.py
 
+dedupe: setup-dev ## 50 identical webhooks at once over two web processes (ROUNDS=200)
+	@DEDUPE_ROUNDS=$(or $(ROUNDS),200) $(PYTHON) -m tests.run --only servers -n 0 --timeout 3000 -s tests/test_dedupe.py
+
 forgeries: setup-dev ## forged requests against every signature scheme (COUNT=100000)
 	@FORGERIES=$(or $(COUNT),100000) $(PYTHON) -m pytest -n 0 -q -s tests/test_inbound_forgeries.py
 
-chaos: setup-dev ## kill everything while events are delivered, and count (EVENTS=2000 SECONDS=180)
-	@exec $(PYTHON) -m chaos --events $(or $(EVENTS),2000) --seconds $(or $(SECONDS),180) $(ARGS)
+traps: setup-dev ## what breaks naive servers, over raw sockets against two web processes (ROUNDS=1000)
+	@TRAP_ROUNDS=$(or $(ROUNDS),1000) $(PYTHON) -m tests.run --only servers -n 0 -s tests/test_traps.py
 
-bench: setup-dev ## measure on PostgreSQL (NAME=dispatch or outbound, ARGS=part)
+fuzz: setup-dev ## every operation of the OpenAPI document with generated requests (EXAMPLES=1000)
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),1000) $(PYTHON) -m tests.run --only servers -n 0 -s tests/test_openapi_fuzz.py
+
+chaos: setup-dev ## kill everything while events come and go, and count (WAY=inbound EVENTS=2000 SECONDS=180)
+	@exec $(PYTHON) -m chaos $(or $(WAY),outbound) --events $(or $(EVENTS),2000) --seconds $(or $(SECONDS),180) $(ARGS)
+
+tradeday: setup-dev ## a generated day of trade at five outlets, compared with an oracle (ORDERS=1000)
+	@TRADE_ORDERS=$(or $(ORDERS),1000) $(PYTHON) -m tests.run --only servers -n 0 --timeout 900 -s tests/test_trade_day.py
+
+bench: setup-dev ## measure on PostgreSQL (NAME=dispatch, outbound, inbound or budget, ARGS=part)
 	@exec $(PYTHON) -m benchmarks.run $(NAME) $(ARGS)
 
 messages: setup-dev ## collect the texts to translate and compile the translations (needs gettext)

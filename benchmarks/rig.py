@@ -111,7 +111,9 @@ class Bench:
         execute(f"TRUNCATE {TABLES} CASCADE")
         for number, _path in enumerate(paths):
             if number == len(self.installs):
-                row = make_integration(f"bench-{number}", capabilities={"customer_event_export": 1})
+                row = make_integration(
+                    f"bench-{number}", capabilities={"payment_webhook_inbound": 1}
+                )
                 ensure_secrets(row)
                 self.installs.append(make_install(self.merchant, row))
         for number, install in enumerate(self.installs):
@@ -213,9 +215,9 @@ def hub(bench: Bench) -> Iterator[str]:
     celery = ["celery", "-A", "poszhub"]
     worker = [*celery, "worker", "--pool", "prefork", "-c", "2", "--loglevel", "WARNING"]
     beat = [*celery, "beat", "--schedule", str(bench.folder / "schedule"), "--loglevel", "WARNING"]
-    web = ["gunicorn", "-c", "poszhub/gunicorn_conf.py", "--bind", f"127.0.0.1:{port}"]
+    web = stack.web_command(port)
     with (
-        bench.program(*web, **env) as server,
+        Program(web, bench.env | env, bench.folder / "web.log") as server,
         bench.program(*worker, **env),
         bench.program(*beat, **env),
     ):

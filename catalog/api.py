@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from catalog.capabilities import CAPABILITIES, Capability
 from catalog.models import Integration
-from catalog.paging import CursorPage
+from catalog.paging import CursorPage, page_of
 
 
 class CapabilitySerializer(serializers.Serializer[Capability]):
@@ -88,7 +88,7 @@ class CapabilityList(APIView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(responses=CapabilitySerializer(many=True), operation_id="capabilities_list")
+    @extend_schema(responses=page_of(CapabilitySerializer), operation_id="capabilities_list")
     def get(self, _request: Request) -> Response:
         rows: Any = list(CAPABILITIES.values())
         data = CapabilitySerializer(rows, many=True).data

@@ -5,7 +5,7 @@ no limit. `replace` is exclusive, so its cap is one. `budget_ms` is the time a t
 answers together; None where nobody waits.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,12 +34,21 @@ class Capability:
     name: str
     surface: Promise
     mode: Mode
-    status: Status
     direction: Direction
     shares: Promise
     cap: int | None = None
     budget_ms: int | None = None
     versions: tuple[int, ...] = (1,)
+    # Cannot differ from outlet to outlet.
+    is_merchant_wide: bool = False
+
+    @property
+    def status(self) -> Status:
+        """Live as soon as an adapter speaks it, for then somebody can be asked."""
+        is_spoken = any(
+            name == self.name and versions for (_slug, name), versions in _spoken.items()
+        )
+        return Status.LIVE if is_spoken else Status.RESERVED
 
     @property
     def places(self) -> int | None:
@@ -47,8 +56,11 @@ class Capability:
         return 1 if self.mode is Mode.REPLACE else self.cap
 
 
+ANY_INTEGRATION = "*"
+# What code there is: the contract versions of a capability that an integration's adapter speaks.
+_spoken: dict[tuple[str, str], frozenset[int]] = {}
+
 ADD, REPLACE = Mode.ADD, Mode.REPLACE
-LIVE, RESERVED = Status.LIVE, Status.RESERVED
 SYNC, OUTBOUND, INBOUND = Direction.SYNC, Direction.OUTBOUND, Direction.INBOUND
 
 ORDER_DATA = _("the order: items, prices, table and total")
@@ -65,17 +77,16 @@ CAPABILITIES: dict[str, Capability] = {
             "receipt_qr",
             _("QR/text appended to printed + digital receipt"),
             ADD,
-            LIVE,
             SYNC,
             ORDER_DATA,
             cap=3,
             budget_ms=800,
+            versions=(1, 2),
         ),
         Capability(
             "receipt_pretext",
             _("Text block above receipt totals"),
             ADD,
-            RESERVED,
             SYNC,
             ORDER_DATA,
             cap=1,
@@ -85,7 +96,6 @@ CAPABILITIES: dict[str, Capability] = {
             "payment_method",
             _("New choice on cashier checkout screen"),
             ADD,
-            RESERVED,
             SYNC,
             PAYMENT_DATA,
             budget_ms=5000,
@@ -94,7 +104,6 @@ CAPABILITIES: dict[str, Capability] = {
             "pay_at_table",
             _("Replaces Posz’s diner-side per-guest QR pay"),
             REPLACE,
-            RESERVED,
             SYNC,
             ORDER_DATA,
             budget_ms=3000,
@@ -103,7 +112,6 @@ CAPABILITIES: dict[str, Capability] = {
             "payment_webhook_inbound",
             _("Provider posts back when a charge captures"),
             ADD,
-            LIVE,
             INBOUND,
             PAYMENT_DATA,
         ),
@@ -111,7 +119,6 @@ CAPABILITIES: dict[str, Capability] = {
             "tax_invoice_provider",
             _("Replaces Posz’s built-in NPWP counter"),
             REPLACE,
-            RESERVED,
             SYNC,
             ORDER_DATA,
             budget_ms=5000,
@@ -120,7 +127,6 @@ CAPABILITIES: dict[str, Capability] = {
             "reservation_provider",
             _("Pushes bookings into Posz reservations"),
             REPLACE,
-            RESERVED,
             SYNC,
             RESERVATION_DATA,
             budget_ms=3000,
@@ -129,7 +135,6 @@ CAPABILITIES: dict[str, Capability] = {
             "reservation_status_outbound",
             _("Posz tells provider seated/no-show"),
             ADD,
-            RESERVED,
             OUTBOUND,
             RESERVATION_DATA,
         ),
@@ -137,7 +142,6 @@ CAPABILITIES: dict[str, Capability] = {
             "order_inbound",
             _("Aggregator pushes orders into Posz"),
             ADD,
-            RESERVED,
             INBOUND,
             ORDER_DATA,
         ),
@@ -145,7 +149,6 @@ CAPABILITIES: dict[str, Capability] = {
             "order_status_outbound",
             _("Posz tells aggregator order ready"),
             ADD,
-            RESERVED,
             OUTBOUND,
             ORDER_DATA,
         ),
@@ -153,7 +156,6 @@ CAPABILITIES: dict[str, Capability] = {
             "menu_sync_outbound",
             _("Posz pushes menu deltas to aggregator"),
             ADD,
-            RESERVED,
             OUTBOUND,
             _("the menu: items, prices, photos and availability"),
         ),
@@ -161,7 +163,6 @@ CAPABILITIES: dict[str, Capability] = {
             "loyalty_provider",
             _("Replaces Posz internal loyalty"),
             REPLACE,
-            RESERVED,
             SYNC,
             CUSTOMER_DATA,
             budget_ms=3000,
@@ -170,7 +171,6 @@ CAPABILITIES: dict[str, Capability] = {
             "customer_export",
             _("Push customer profiles to CRM"),
             ADD,
-            RESERVED,
             OUTBOUND,
             CUSTOMER_DATA,
         ),
@@ -178,7 +178,6 @@ CAPABILITIES: dict[str, Capability] = {
             "customer_event_export",
             _("Push behavioral events to CRM"),
             ADD,
-            RESERVED,
             OUTBOUND,
             _("what customers who gave their consent ordered and when"),
         ),
@@ -186,7 +185,6 @@ CAPABILITIES: dict[str, Capability] = {
             "notification_provider",
             _("Swap WhatsApp/SMS/email infrastructure"),
             REPLACE,
-            RESERVED,
             SYNC,
             _("the message and the recipient’s number or address"),
             budget_ms=5000,
@@ -195,7 +193,6 @@ CAPABILITIES: dict[str, Capability] = {
             "inventory_event_export",
             _("Push stock changes to procurement"),
             ADD,
-            RESERVED,
             OUTBOUND,
             STOCK_DATA,
         ),
@@ -203,7 +200,6 @@ CAPABILITIES: dict[str, Capability] = {
             "inventory_replenish_inbound",
             _("Receive PO/receive-goods events"),
             ADD,
-            RESERVED,
             INBOUND,
             STOCK_DATA,
         ),
@@ -211,7 +207,6 @@ CAPABILITIES: dict[str, Capability] = {
             "staff_event_export",
             _("Push shift/clock events to HR"),
             ADD,
-            RESERVED,
             OUTBOUND,
             STAFF_DATA,
         ),
@@ -219,7 +214,6 @@ CAPABILITIES: dict[str, Capability] = {
             "staff_schedule_import",
             _("Pull shift schedule from HR"),
             ADD,
-            RESERVED,
             INBOUND,
             STAFF_DATA,
         ),
@@ -227,7 +221,6 @@ CAPABILITIES: dict[str, Capability] = {
             "data_export_destination",
             _("Bulk data export to BI"),
             ADD,
-            RESERVED,
             OUTBOUND,
             _("sales, payments, taxes and refunds"),
         ),
@@ -235,16 +228,13 @@ CAPABILITIES: dict[str, Capability] = {
             "auth_provider",
             _("SSO replace for owner login"),
             REPLACE,
-            RESERVED,
             SYNC,
             _("the e-mail address and name of staff who sign in"),
             budget_ms=10000,
+            is_merchant_wide=True,
         ),
     )
 }
-
-ANY_INTEGRATION = "*"
-_spoken: dict[tuple[str, str], frozenset[int]] = {}
 
 
 def announce_adapter(slug: str, capability: str, versions: Iterable[int]) -> None:
@@ -257,6 +247,30 @@ def announce_adapter(slug: str, capability: str, versions: Iterable[int]) -> Non
 
 def has_adapter(slug: str, capability: str, version: int) -> bool:
     return any(version in _spoken.get((key, capability), ()) for key in (slug, ANY_INTEGRATION))
+
+
+# Of customers only what they consented to may leave through these.
+NEED_CONSENT = frozenset({"customer_export", "customer_event_export"})
+_causes: dict[tuple[str, int], frozenset[str]] = {}
+
+
+def announce_events(capability: str, version: int, events: Iterable[str]) -> None:
+    """Tell the catalog which domain events cause an operation of this contract."""
+    _causes[capability, version] = frozenset(events)
+
+
+def caused_by(event_type: str, versions: Mapping[str, int]) -> tuple[str, ...]:
+    """Those of the capabilities whose partner is told when this happens, in their order here."""
+    return tuple(
+        name
+        for name in CAPABILITIES
+        if name in versions and event_type in _causes.get((name, versions[name]), ())
+    )
+
+
+def causes_of(versions: Mapping[str, int]) -> frozenset[str]:
+    """Every event that causes an operation of these contracts."""
+    return frozenset().union(*(_causes.get(item, ()) for item in versions.items()))
 
 
 _provisioned: set[str] = set()

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpResponse, JsonResponse
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
@@ -22,6 +23,7 @@ from catalog import strict_json
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 256 * 1024
+RETRY_AFTER_SECONDS = 5
 
 STATUS_OF: dict[str, int] = {
     "invalid_signature": 401,
@@ -38,6 +40,13 @@ STATUS_OF: dict[str, int] = {
     "method_not_allowed": 405,
     "capability_conflict": 409,
     "already_installed": 409,
+    "not_replayable": 409,
+    "check_not_found": 404,
+    "qr_invalid": 404,
+    "check_closed": 409,
+    "locked": 409,
+    "version_conflict": 409,
+    "amount_exceeds_due": 409,
     "plan_stale": 412,
     "payload_too_large": 413,
     "unsupported_media_type": 415,
@@ -60,6 +69,13 @@ MESSAGE_OF: dict[str, Promise] = {
     "method_not_allowed": _("This method is not allowed here."),
     "capability_conflict": _("Another integration already holds this place."),
     "already_installed": _("The integration is already installed there."),
+    "not_replayable": _("Only what was set aside is processed again."),
+    "check_not_found": _("There is no such check at this outlet."),
+    "qr_invalid": _("There is no such table at this outlet."),
+    "check_closed": _("The check is closed."),
+    "locked": _("Another guest is paying this check. Try again after the time in Retry-After."),
+    "version_conflict": _("The check has changed. Get it again."),
+    "amount_exceeds_due": _("This is more than is due."),
     "plan_stale": _("Things have changed since this plan was made. Ask for a new preview."),
     "payload_too_large": _("The request body is too large."),
     "unsupported_media_type": _("Send the body as application/json."),
@@ -131,19 +147,11 @@ def json_value(raw: bytes) -> Any:
 
 
 def read_body(request: Any) -> bytes:
-    """The raw bytes of a request, refused past 256 KiB before they are held in memory.
-
-    A chunked request has no length, so Django hands out an empty body; servers that end the input
-    by themselves say so, and then it is read from the source.
-    """
+    """The raw bytes of a request, refused past 256 KiB before they are held in memory."""
     length = request.META.get("CONTENT_LENGTH") or ""
     if length.isdigit() and int(length) > MAX_BODY_BYTES:
         raise ApiError("payload_too_large")
-    is_chunked = "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower()
-    if is_chunked and request.META.get("wsgi.input_terminated"):
-        raw: bytes = request.META["wsgi.input"].read(MAX_BODY_BYTES + 1)
-    else:
-        raw = request.body
+    raw: bytes = request.body
     if len(raw) > MAX_BODY_BYTES:
         raise ApiError("payload_too_large")
     return raw
@@ -171,8 +179,12 @@ def as_api_error(error: Exception) -> ApiError:
         case exceptions.ValidationError():
             message = _("Some fields are missing or wrong; see `fields`.")
             return ApiError("invalid_payload", message, fields=error.detail)
-        case exceptions.APIException() | SuspiciousOperation():
+        case exceptions.APIException() | SuspiciousOperation() | UnreadablePostError():
             return ApiError("invalid_payload")
+        case OperationalError() | InterfaceError():
+            # The database is away or too busy, which is nobody's bug and soon over.
+            logger.error("The database does not answer: %s", error)
+            return ApiError("unavailable", retry_after=RETRY_AFTER_SECONDS)
     logger.error("Unhandled error in the API", exc_info=error)
     return ApiError("internal")
 

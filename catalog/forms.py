@@ -131,6 +131,14 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
             '<a href="/docs/integrations/events">All events</a>'
         ),
     )
+    mapped_ids = LinesField(
+        label=_("Ids to map"),
+        required=False,
+        help_text=_(
+            "Whose ids at the partner are not those of Posz, one per line: sku, employee. An "
+            "unknown one waits for a person of the merchant."
+        ),
+    )
 
     class Meta:
         model = Integration
@@ -141,6 +149,7 @@ class IntegrationForm(forms.ModelForm):  # type: ignore[type-arg]
                 "inbound_events",
                 "inbound_verification",
                 "inbound_mapping",
+                "inbound_confirmation",
                 "oauth_settings",
                 "request_auth",
                 "verification_request",

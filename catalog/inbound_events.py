@@ -22,7 +22,7 @@ from catalog.inbound_mapping import (
     is_text,
 )
 from catalog.inbound_parts import Reading, SignedRequest, value_at
-from catalog.inbound_times import as_datetime
+from catalog.inbound_times import as_datetime, in_utc
 from catalog.strict_json import dumps
 
 MAX_EVENTS = 500
@@ -52,15 +52,17 @@ class ParsedEvent:
 @dataclass(frozen=True, slots=True)
 class KeptEvent:
     location_id: UUID | None
+    external_location_id: str | None
     data: Mapping[str, Any]
 
 
 def read_events(
     mapping: EventMapping | None, headers: Sequence[tuple[str, str]], body: bytes
-) -> list[ParsedEvent]:
+) -> list[ParsedEvent | ApiError]:
     """The events of a verified body in their order; an empty list of events is no event.
 
-    Headers are pairs with lower-case names. Each event is deduplicated by its own id.
+    Headers are pairs with lower-case names. Each event is deduplicated by its own id. One of several
+    that can't be read is its refusal, so that the others are not lost with it.
     """
     if mapping is None:
         return [read_envelope(json_object(body))]
@@ -72,17 +74,28 @@ def read_events(
         raise _field_error(
             "each", _("A list of at most %(limit)s events is needed.") % {"limit": MAX_EVENTS}
         )
-    return [replace(_event(mapping, reading, item), item=dumps(item)) for item in items]
+    return [_event_or_refusal(mapping, reading, item) for item in items]
+
+
+def _event_or_refusal(mapping: EventMapping, reading: Reading, item: Any) -> ParsedEvent | ApiError:
+    try:
+        return replace(_event(mapping, reading, item), item=dumps(item))
+    except ApiError as refusal:
+        return refusal
 
 
 def read_kept(mapping: EventMapping, kept: bytes) -> KeptEvent:
     """What is read again, without headers, of a body or of the item of a batch."""
     reading = _reading(mapping, (), kept)
     reading.item = _whole(mapping, reading)
-    has_location = "location_id" in mapping.fields
-    location = _found(mapping, reading, "location_id") if has_location else None
+    found = {
+        key: _found(mapping, reading, key)
+        for key in ("location_id", "external_location_id")
+        if key in mapping.fields
+    }
     return KeptEvent(
-        location_id=_uuid({"location_id": location}, "location_id"),
+        location_id=_uuid(found, "location_id"),
+        external_location_id=found.get("external_location_id"),
         data=_data(mapping, reading.item),
     )
 
@@ -243,6 +256,7 @@ def _time(payload: Mapping[str, Any], name: str) -> datetime | None:
         parsed = parse_datetime(value) if isinstance(value, str) else None
     except ValueError:
         parsed = None
-    if parsed is None or parsed.tzinfo is None:
+    moment = in_utc(parsed) if parsed is not None and parsed.tzinfo is not None else None
+    if moment is None:
         raise _field_error(name, _("A time with its offset is needed (RFC 3339)."))
-    return parsed
+    return moment

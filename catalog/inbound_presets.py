@@ -28,6 +28,7 @@ class Preset:
     verification: Document
     mapping: Document = field(default_factory=dict)
     note: str | Promise = ""
+    confirmation: Document = field(default_factory=dict)
 
 
 def _hmac(signature: str, encoding: str, **more: Any) -> Document:
@@ -126,6 +127,7 @@ PAYMENTS: dict[str, Preset] = {
             "kind": "digest",
             "algorithm": "sha512",
             "signature": "body:/signature_key",
+            "encoding": "hex",
             "signed": ["body:/order_id", "body:/status_code", "body:/gross_amount", "key"],
             "confirm": True,
         },
@@ -136,6 +138,15 @@ PAYMENTS: dict[str, Preset] = {
             "occurred_at": {"at": "body:/transaction_time", "format": "rfc3339", "zone": WIB},
         },
         FIELDS_ONLY,
+        # https://docs.midtrans.com/reference/get-transaction-status
+        {
+            "url": "/v2/{body:/transaction_id}/status",
+            "auth": {"as": "basic", "purpose": "inbound"},
+            "require": {
+                "/transaction_id": "{body:/transaction_id}",
+                "/order_id": "{body:/order_id}",
+            },
+        },
     ),
     "midtrans-iris": Preset(
         "Midtrans Iris",
@@ -144,6 +155,7 @@ PAYMENTS: dict[str, Preset] = {
             "kind": "digest",
             "algorithm": "sha512",
             "signature": "header:Iris-Signature",
+            "encoding": "hex",
             "signed": ["body", "key"],
         },
         {
@@ -256,6 +268,13 @@ PAYMENTS: dict[str, Preset] = {
             "occurred_at": {"at": "body:/transaction_time", "format": "unix"},
         },
         NOT_SIGNED,
+        # https://doc.kredivo.com/#confirm-order-status
+        {
+            "url": "/kredivo/v2/update?transaction_id={body:/transaction_id}"
+            "&signature_key={body:/signature_key}",
+            "require": {"/status": "OK", "/transaction_id": "{body:/transaction_id}"},
+            "from_hint": ["external_location_id"],
+        },
     ),
 }
 
@@ -268,7 +287,7 @@ ORDERS: dict[str, Preset] = {
             "event_id": "body:/header/event_id",
             "type": "body:/header/event_name",
             "external_merchant_id": "body:/body/outlet/id",
-            "external_location_id": [["body:/body/outlet/external_outlet_id"]],
+            "external_location_id": "body:/body/outlet/id",
             "occurred_at": "body:/header/timestamp",
             "data": "/body",
         },
@@ -289,7 +308,7 @@ ORDERS: dict[str, Preset] = {
                 ["text:order.submitted"],
             ],
             "external_merchant_id": "body:/merchantID",
-            "external_location_id": [["body:/partnerMerchantID"]],
+            "external_location_id": "body:/merchantID",
             "occurred_at": "body:/updatedAt",
         },
     ),
@@ -301,6 +320,7 @@ ORDERS: dict[str, Preset] = {
             "event_id": "body:/event_id",
             "type": "body:/event_type",
             "external_merchant_id": "body:/meta/user_id",
+            "external_location_id": "body:/meta/user_id",
             "occurred_at": {"at": "body:/event_time", "format": "unix"},
         },
     ),

@@ -112,6 +112,11 @@ class Scheme:
             proven += [left] if self._is_proven(right) else []
         return any(part.is_whole_body for part in proven)
 
+    @property
+    def header_names(self) -> frozenset[str]:
+        """The headers that are signed, compared or tell the time, in lower case."""
+        return frozenset(part.argument for part in _parts_of(self) if part.source == "header")
+
     def is_signed_part(self, part: Part) -> bool:
         return any(
             (part.source, part.argument) == (signed.source, signed.argument)
@@ -263,6 +268,8 @@ def _is_time_signed(part: Part, scheme: Scheme) -> bool:
 
 def _parts_of(scheme: Scheme) -> Iterable[Part]:
     yield from scheme.signed
+    if scheme.freshness is not None:
+        yield scheme.freshness.moment.at
     for left, right in scheme.same:
         yield left
         yield right

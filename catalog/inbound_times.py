@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, timezone
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -96,6 +96,13 @@ def _zone(text: Any) -> timezone | None:
 
 def as_datetime(seconds: float) -> datetime | None:
     try:
-        return datetime.fromtimestamp(seconds, UTC)
+        return in_utc(datetime.fromtimestamp(seconds, UTC))
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def in_utc(moment: datetime) -> datetime | None:
+    """None in the first and the last year there is, out of which a zone could lead."""
+    if not MINYEAR < moment.year < MAXYEAR:
+        return None
+    return moment.astimezone(UTC)

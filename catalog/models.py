@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from catalog.addresses import check_url
 from catalog.capabilities import CAPABILITIES, Capability, Mode, has_adapter
+from catalog.inbound_confirmation import Confirmation, read_confirmation
 from catalog.inbound_mapping import EventMapping, read_mapping
 from catalog.inbound_scheme import Scheme, read_scheme
 from catalog.oauth import OAuthSettings, check_oauth_settings, oauth_settings
@@ -204,11 +205,34 @@ class Integration(models.Model):
             "{} means the standard body."
         ),
     )
+    inbound_confirmation = models.JSONField(
+        _("inbound confirmation"),
+        default=dict,
+        blank=True,
+        help_text=_(
+            "How the provider is asked whether a webhook is true, where its signature leaves that "
+            "open. {} means that nobody can be asked."
+        ),
+    )
     inbound_events = models.JSONField(
         _("inbound events"),
         default=dict,
         blank=True,
         help_text=_('Event type to capability: {"bill.settled": "payment_webhook_inbound"}.'),
+    )
+    mapped_ids = models.JSONField(
+        _("ids to map"),
+        default=list,
+        blank=True,
+        help_text=_(
+            "Whose ids at the partner are not those of Posz, so that an unknown one waits for a "
+            "person of the merchant: sku, employee. Others are passed on as they are."
+        ),
+    )
+    is_asked_for_shifts = models.BooleanField(
+        _("asked for shifts"),
+        default=False,
+        help_text=_("Posz asks for the schedule of each install every 15 minutes."),
     )
     oauth_settings = models.JSONField(_("OAuth settings"), default=dict, blank=True)
     request_auth = models.JSONField(
@@ -305,6 +329,33 @@ class Integration(models.Model):
         return read_mapping(self.inbound_mapping)
 
     @property
+    def confirmation(self) -> Confirmation | None:
+        """How the provider is asked whether a webhook is true; None where nobody can be asked."""
+        return read_confirmation(self.inbound_confirmation, self.event_mapping, self.api_base_url)
+
+    @property
+    def has_own_addresses(self) -> bool:
+        """Whether each install may have a webhook address of its own, which is a proof of nothing."""
+        return bool(self.inbound_confirmation)
+
+    @property
+    def has_outlet_numbers(self) -> bool:
+        """Whether the provider's webhooks name an outlet by a number of its own."""
+        if not NAME_OUTLETS.isdisjoint(self.capabilities):
+            return True
+        question = self.inbound_confirmation
+        answer = question.get("mapping") if isinstance(question, dict) else None
+        return any(
+            isinstance(document, dict) and "external_location_id" in document
+            for document in (self.inbound_mapping, answer)
+        )
+
+    @property
+    def has_ids_to_map(self) -> bool:
+        """Whether the provider's events name items or people of a merchant."""
+        return not NAME_IDS.isdisjoint(self.capabilities)
+
+    @property
     def oauth(self) -> OAuthSettings:
         """Only for integrations that merchants connect."""
         return oauth_settings(self.oauth_settings)
@@ -316,6 +367,11 @@ class Integration(models.Model):
     def declared(self) -> list[Capability]:
         """Declared capabilities in the order of the registry."""
         return [item for name, item in CAPABILITIES.items() if name in self.capabilities]
+
+    @property
+    def is_merchant_wide(self) -> bool:
+        """Whether it can be installed for all outlets only."""
+        return any(item.is_merchant_wide for item in self.declared())
 
     def modes(self) -> list[Mode]:
         return [mode for mode in Mode if any(item.mode is mode for item in self.declared())]
@@ -332,8 +388,11 @@ class Integration(models.Model):
             ("config_schema", lambda: check_schema(self.config_schema)),
             ("outbound_events", self._check_outbound_events),
             ("inbound_events", self._check_inbound_events),
+            ("mapped_ids", self._check_mapped_ids),
+            ("is_asked_for_shifts", self._check_asking_for_shifts),
             ("inbound_verification", lambda: self.inbound_scheme),
             ("inbound_mapping", lambda: self.event_mapping),
+            ("inbound_confirmation", self._check_confirmation),
             ("oauth_settings", self._check_oauth_settings),
             ("request_auth", self._check_request_auth),
             ("verification_request", self._check_verification_request),
@@ -389,6 +448,29 @@ class Integration(models.Model):
                     % {"event": event_type, "name": name}
                 )
 
+    def _check_mapped_ids(self) -> None:
+        kinds = self.mapped_ids
+        if not isinstance(kinds, list) or not all(kind in MAPPED_KINDS for kind in kinds):
+            known = ", ".join(MAPPED_KINDS)
+            raise ValidationError(_("Write a list of these: %(known)s.") % {"known": known})
+
+    def _check_asking_for_shifts(self) -> None:
+        if not self.is_asked_for_shifts:
+            return
+        if "staff_schedule_import" not in self.capabilities or not self.api_base_url:
+            raise ValidationError(_("That needs “staff_schedule_import” and an API address."))
+
+    def _check_confirmation(self) -> None:
+        try:
+            mapping = self.event_mapping
+        except ValidationError:
+            return  # It is a problem of that field.
+        question = read_confirmation(self.inbound_confirmation, mapping, self.api_base_url)
+        if question and question.auth["as"] == "merchant" and not self.request_auth:
+            raise ValidationError(_("“auth”: say in the request authentication what is sent."))
+        if question and question.auth["as"] == "account" and not self.is_oauth:
+            raise ValidationError(_("“auth”: only integrations that use OAuth have accounts."))
+
     def _check_oauth_settings(self) -> None:
         if self.auth_shape != AuthShape.OAUTH:
             if self.oauth_settings:
@@ -397,8 +479,15 @@ class Integration(models.Model):
         check_oauth_settings(self.oauth_settings)
 
     def _check_request_auth(self) -> None:
-        self._refuse_without_merchant_key(self.request_auth)
+        if not self._is_platform_jwt():
+            self._refuse_without_merchant_key(self.request_auth)
         check_request_auth(self.request_auth, self.config_schema)
+
+    def _is_platform_jwt(self) -> bool:
+        """The one scheme whose key is Posz's own and not a merchant's."""
+        auth = self.request_auth
+        is_own = isinstance(auth, dict) and auth.get("scheme") == "platform_jwt"
+        return is_own and self.auth_shape == AuthShape.PLATFORM_SHARED
 
     def _check_verification_request(self) -> None:
         self._refuse_without_merchant_key(self.verification_request)
@@ -430,6 +519,10 @@ class Integration(models.Model):
         return bool(getattr(self, "installs").exists())  # noqa: B009
 
 
+MAPPED_KINDS = ("sku", "employee")
+NAME_IDS = frozenset({"order_inbound", "inventory_replenish_inbound", "staff_schedule_import"})
+# Capabilities whose records name outlets, wherever the envelope does.
+NAME_OUTLETS = frozenset({"inventory_replenish_inbound", "staff_schedule_import"})
 URL_FIELDS = (
     "api_base_url",
     "landing_base_url",

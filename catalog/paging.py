@@ -1,8 +1,19 @@
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from drf_spectacular.utils import inline_serializer
+from rest_framework import serializers
 from rest_framework.pagination import CursorPagination
 from rest_framework.response import Response
+
+
+def page_of(item: type[serializers.Serializer[Any]]) -> Any:
+    """How a list that always fits on one page is described."""
+    fields: dict[str, Any] = {
+        "data": item(many=True),
+        "next": serializers.CharField(allow_null=True),
+    }
+    return inline_serializer(f"{item.__name__.removesuffix('Serializer')}List", fields)
 
 
 class CursorPage(CursorPagination):
@@ -24,7 +35,7 @@ class CursorPage(CursorPagination):
             "type": "object",
             "required": ["data", "next"],
             "properties": {
-                "data": {"type": "array", "items": schema},
+                "data": schema,
                 "next": {"type": ["string", "null"]},
             },
         }

@@ -1,9 +1,12 @@
 """Which regular expressions may run on what a merchant types in."""
 
 import re
+from importlib import import_module
 from math import prod
-from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
+
+# The parser of `re` is not public: typing stubs know it in some places and not in others.
+parser: Any = import_module("re._parser")
 
 MAX_PATTERN = 200
 # About a quarter of a second of matching at the very worst.

@@ -4,20 +4,24 @@ PostgreSQL keeps such a statement prepared per connection, so that it is parsed 
 values must be of the types that psycopg knows (UUID, int, str, bytes, datetime).
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from psycopg.types.json import Jsonb
+
+M = TypeVar("M", bound=models.Model)
 
 
 def fetch_row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
     """The first row of the statement's answer, None where there is none."""
-    rows = fetch_rows(sql, values)
-    return rows[0] if rows else None
+    row: tuple[Any, ...] | None = _run(sql, values, lambda cursor: cursor.fetchone())
+    return row
 
 
 def fetch_rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -25,37 +29,64 @@ def fetch_rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
 
     Runs in whatever transaction the connection is in. Errors are those of django.db.
     """
-    with _executed(sql, values) as cursor:
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-        return rows
+    rows: list[tuple[Any, ...]] = _run(sql, values, lambda cursor: cursor.fetchall())
+    return rows
 
 
 def execute(sql: str, values: Sequence[Any]) -> int:
     """Run a statement without an answer; return how many rows it touched."""
-    with _executed(sql, values) as cursor:
-        touched: int = cursor.rowcount
-        return touched
+    touched: int = _run(sql, values, lambda cursor: cursor.rowcount)
+    return touched
+
+
+def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows in one statement. The names are the code's own, never somebody's input."""
+    places = ", ".join(["%s"] * len(columns))
+    values = ", ".join([f"({places})"] * len(rows))
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {values}"  # noqa: S608
+    execute(sql, [value for row in rows for value in row])
 
 
 @contextmanager
-def _executed(sql: str, values: Sequence[Any]) -> Iterator[Any]:
-    # Whoever watches queries must see this one too, and only Django's own cursor shows it.
-    if (
-        connection.vendor != "postgresql"
-        or connection.queries_logged
-        or connection.execute_wrappers
-    ):
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [storable(value) for value in values])
-            yield cursor
+def pipelined() -> Iterator[None]:
+    """Statements whose answer nobody reads travel with the next one that is read, or with the commit.
+
+    Each journey to the database costs more than most statements. Within it no statement knows how many
+    rows it touched, so of Django's own ways to write only those may be used that do not ask.
+    """
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "postgresql" or database.queries_logged or database.execute_wrappers:
+        yield
         return
-    connection.ensure_connection()
-    raw: psycopg.Connection[Any] = connection.connection
+    database.ensure_connection()
+    with database.wrap_database_errors, database.connection.pipeline():
+        yield
+
+
+def load(model: type[M], names: Sequence[str], values: Sequence[Any]) -> M:
+    """A row of the model with these fields, named by their columns, as a statement answered them."""
+    reads = [READ.get(type(model._meta.get_field(name)), _same) for name in names]
+    values = [
+        None if value is None else read(value) for read, value in zip(reads, values, strict=True)
+    ]
+    return model.from_db(DEFAULT_DB_ALIAS, names, values)
+
+
+def _run(sql: str, values: Sequence[Any], read: Callable[[Any], Any]) -> Any:
+    # Looked up once: each look at `connection` searches the thread's own one anew.
+    database = connections[DEFAULT_DB_ALIAS]
+    # Whoever watches queries must see this one too, and only Django's own cursor shows it.
+    if database.vendor != "postgresql" or database.queries_logged or database.execute_wrappers:
+        with database.cursor() as cursor:
+            cursor.execute(sql, [storable(value) for value in values])
+            return read(cursor)
+    database.ensure_connection()
+    raw: psycopg.Connection[Any] = database.connection
     if raw.prepare_threshold is None:
         # Django leaves it off for the sake of old poolers; its own cursors take no notice of it.
         raw.prepare_threshold = 0
-    with connection.wrap_database_errors:
-        yield psycopg.Cursor(raw).execute(sql.encode(), values, prepare=True, binary=True)
+    with database.wrap_database_errors:
+        return read(psycopg.Cursor(raw).execute(sql.encode(), values, prepare=True, binary=True))
 
 
 def storable(value: Any) -> Any:
@@ -65,3 +96,40 @@ def storable(value: Any) -> Any:
     if isinstance(value, datetime) and connection.vendor != "postgresql":
         return connection.ops.adapt_datetimefield_value(value)
     return value
+
+
+def as_json(value: dict[str, Any] | list[Any]) -> Any:
+    """The value for a column of JSON, as a statement takes it."""
+    return Jsonb(value) if connection.vendor == "postgresql" else json.dumps(value)
+
+
+def as_time(value: datetime | None) -> datetime | None:
+    """A time as a statement answers it, by the same token."""
+    return None if value is None else _as_moment(value)
+
+
+def as_uuid(value: Any) -> UUID:
+    """A UUID as a statement answers it: SQLite knows none and gives its text."""
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _as_moment(value: datetime) -> datetime:
+    # Django teaches SQLite to read times, but not the zone they are in.
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _as_document(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# How answers of SQLite, and of Django's own cursor, become what fields of these types hold.
+READ: dict[type[Any], Callable[[Any], Any]] = {
+    models.DateTimeField: _as_moment,
+    models.JSONField: _as_document,
+    models.UUIDField: as_uuid,
+    models.OneToOneField: as_uuid,
+}

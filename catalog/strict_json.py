@@ -68,6 +68,8 @@ def _decoded(raw: bytes) -> str:
 
 def _check_depth(raw: bytes, max_depth: int) -> None:
     """Runs before the parser, which recurses once per level."""
+    if raw.count(b"[") + raw.count(b"{") <= max_depth:
+        return
     depth = 0
     for bracket in STRING.sub(b"", raw).translate(None, NOT_BRACKETS):
         depth += STEP[bracket]

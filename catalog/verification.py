@@ -43,20 +43,36 @@ SCHEMES: dict[str, frozenset[str]] = {
     "bearer": frozenset({"field"}),
     "header": frozenset({"name", "field"}),
     "basic": frozenset({"user_field", "password_field"}),
+    "jwt": frozenset({"field", "issuer", "audience"}),
+    "platform_jwt": frozenset({"issuer", "audience"}),
+    "client_credentials": frozenset(
+        {"token_url", "scope", "client_id_field", "client_secret_field"}
+    ),
 }
+# What of a scheme is no name of a setting but a text of its own.
+PLAIN_KEYS = frozenset({"name", "issuer", "audience", "token_url", "scope"})
 
 
 class Outcome(StrEnum):
     OK = "ok"
+    FOUND = "found"
     WRONG_KEY = "wrong_key"
+    WRONG_ADDRESS = "wrong_address"
     PARTNER_DOWN = "partner_down"
     OUR_SIDE = "our_side"
 
 
 SENTENCES: dict[Outcome, Promise] = {
     Outcome.OK: gettext_lazy("The connection works: %(name)s accepted your key."),
+    Outcome.FOUND: gettext_lazy(
+        "Your provider answers and publishes its keys. Sign in once to try the rest."
+    ),
     Outcome.WRONG_KEY: gettext_lazy(
         "%(name)s does not accept this key. It is your turn: copy the key from %(name)s again."
+    ),
+    Outcome.WRONG_ADDRESS: gettext_lazy(
+        "No sign-in service calls itself by this address. It is your turn: copy the issuer from your "
+        "provider again, exactly as it stands there."
     ),
     Outcome.PARTNER_DOWN: gettext_lazy(
         "%(name)s can’t be reached at the moment, so your key could not be tested. It is their "
@@ -77,7 +93,7 @@ class Verdict:
 
     @property
     def is_ok(self) -> bool:
-        return self.outcome is Outcome.OK
+        return self.outcome in (Outcome.OK, Outcome.FOUND)
 
     @property
     def message(self) -> str:
@@ -175,7 +191,9 @@ def check_request_auth(auth: Any, schema: Any) -> None:
     if auth == {}:
         return
     if not isinstance(auth, dict) or auth.get("scheme") not in list(SCHEMES):
-        raise ValidationError(_('Give it a "scheme": bearer, header or basic.'))
+        raise ValidationError(
+            _('Give it a "scheme": %(names)s.') % {"names": ", ".join(sorted(SCHEMES))}
+        )
     wanted = SCHEMES[auth["scheme"]]
     if auth.keys() - {"scheme"} != wanted:
         raise ValidationError(
@@ -184,13 +202,23 @@ def check_request_auth(auth: Any, schema: Any) -> None:
         )
     if "name" in wanted and not _is_header_name(auth["name"]):
         raise ValidationError(_('Let "name" be the name of a header, such as X-Api-Key.'))
+    for key in sorted(wanted & (PLAIN_KEYS - {"name"})):
+        _check_plain_key(key, auth[key])
     properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
-    for key in sorted(wanted - {"name"}):
+    for key in sorted(wanted - PLAIN_KEYS):
         rules = properties.get(auth[key]) if isinstance(auth[key], str) else None
         if not isinstance(rules, dict) or rules.get("type") != "string":
             raise ValidationError(
                 _("“%(key)s” must name a text setting of the settings schema.") % {"key": key}
             )
+
+
+def _check_plain_key(key: str, value: Any) -> None:
+    is_right = isinstance(value, str) and len(value) <= MAX_TEXT and HEADER_TEXT.fullmatch(value)
+    if not is_right or (not value and key != "scope"):
+        raise ValidationError(_("“%(key)s” must be a plain ASCII text.") % {"key": key})
+    if key == "token_url":
+        check_url(value)
 
 
 def _names(schema: Any) -> set[str]:

@@ -1,4 +1,4 @@
-"""What came of a chaos run: every event, every request and every attempt is accounted for."""
+"""What came of a run of deliveries: every event, every request and every attempt is accounted for."""
 
 import json
 from collections import Counter, defaultdict
@@ -85,9 +85,14 @@ def settle(
     ):
         counts |= account[0]
         promises |= account[1]
-    return Accounts(counts, [promise for promise, is_kept in promises.items() if not is_kept])
+    return Accounts(counts, promises_broken(promises))
 
 
+def promises_broken(promises: dict[str, bool]) -> list[str]:
+    return [promise for promise, is_kept in promises.items() if not is_kept]
+
+
+# The counts, and each promise with whether it was kept.
 Account = tuple[dict[str, Any], dict[str, bool]]
 
 

@@ -1,6 +1,7 @@
 """Prints, as JSON, what the run needs to know: `python -m chaos.seed PARTNER_URL SLUG...`.
 
-A migrated database of its own gets a merchant whose integrations all want `order.paid`.
+A migrated database of its own gets a merchant whose integrations all want `order.paid` and
+tell when a bill is settled.
 """
 
 import json
@@ -29,12 +30,20 @@ def main(url: str, slugs: list[str]) -> None:
     call_command("migrate", interactive=False, verbosity=0)
     merchant = make_merchant()
     make_location(merchant)
+    inbound_keys = {}
     for slug in slugs:
-        row = make_integration(slug, outbound_events=["order.paid"], outbound_url=f"{url}/{slug}")
-        ensure_secrets(row)
+        row = make_integration(
+            slug,
+            capabilities={"receipt_qr": 1, "payment_webhook_inbound": 1},
+            inbound_events={"bill.settled": "payment_webhook_inbound"},
+            outbound_events=["order.paid"],
+            outbound_url=f"{url}/{slug}",
+        )
+        inbound_keys[slug] = ensure_secrets(row)["inbound"]
         make_install(merchant, row)
     seeded = {
         "merchant_id": str(merchant.pk),
+        "inbound_keys": inbound_keys,
         "token": make_token(merchant),
         "lease_seconds": LEASE.total_seconds(),
     }

@@ -38,6 +38,21 @@ class Ask:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What one install made of the question. `external_merchant_id` where it was learned now.
+
+    `is_unknown` where it may have done what it was asked, and nobody knows.
+    """
+
+    status: str
+    output: dict[str, Any]
+    error: dict[str, str] | None = None
+    elapsed_ms: int = 0
+    external_merchant_id: str | None = None
+    is_unknown: bool = False
+
+
 def known_answers(ask: Ask, install_ids: Iterable[UUID]) -> dict[UUID, Answer]:
     """Install to the answer it gave before; pending claims are left out."""
     return {

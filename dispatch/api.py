@@ -21,6 +21,12 @@ class QuestionSerializer(serializers.Serializer[Any]):
     idempotency_key = serializers.CharField(
         required=False, max_length=255, help_text="Default: order id and version."
     )
+    install_id = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Ask this install alone, such as the tender that the cashier tapped.",
+    )
     render = serializers.ChoiceField(choices=["svg"], required=False, allow_null=True)
     data = serializers.DictField()  # type: ignore[assignment]
 
@@ -61,6 +67,7 @@ class Dispatch(APIView):
             fields["data"],
             operation=fields["operation"],
             idempotency_key=fields.get("idempotency_key", ""),
+            install_id=fields["install_id"],
         )
         if fields.get("render") == "svg":
             qr.draw(answer)

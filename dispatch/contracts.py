@@ -71,6 +71,8 @@ class Call:
     timeout_seconds: float
     external_merchant_id: str = ""
     idempotency_key: str = ""
+    # Of the merchant's account at the partner, where it was connected.
+    access_token: str = field(default="", repr=False)
 
     @property
     def integration(self) -> Integration:
@@ -162,6 +164,29 @@ class QrLink:
 
 
 @dataclass(frozen=True, slots=True)
+class QrCodes:
+    """One code or two, as version 2 of the contract has them.
+
+    What a till has read since version 1 is the first of them.
+    """
+
+    links: tuple[QrLink, ...]
+    expires_at: tuple[datetime | None, ...]
+    external_ref: str
+
+    def output(self) -> dict[str, Any]:
+        codes = [
+            {
+                "qr_payload": link.qr_payload,
+                "label": {"en": link.label_en, "id": link.label_id},
+                **({"expires_at": until.isoformat()} if until else {}),
+            }
+            for link, until in zip(self.links, self.expires_at, strict=True)
+        ]
+        return {**codes[0], "external_ref": self.external_ref, "codes": codes}
+
+
+@dataclass(frozen=True, slots=True)
 class TextLine:
     """One line of plain text on paper, in both languages.
 
@@ -229,7 +254,11 @@ def _columns(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class PartnerEvent:
-    """A verified inbound event of a partner."""
+    """A verified inbound event of a partner.
+
+    `is_late`: something newer about the same subject has been processed already. A late event may
+    be noted; it must not overwrite anything.
+    """
 
     id: str
     type: str
@@ -237,6 +266,7 @@ class PartnerEvent:
     occurred_at: datetime | None
     data: Mapping[str, Any]
     install_id: UUID
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +288,12 @@ class ReceiptQrAdapter(Adapter):
     @abstractmethod
     def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
         """A code for the foot of the receipt of a closed order."""
+
+
+class ReceiptCodesAdapter(Adapter):
+    @abstractmethod
+    def receipt_codes(self, call: Call, request: ReceiptQrRequest) -> QrCodes:
+        """Version 2 of the same: one code or two, of which each may end."""
 
 
 class ReceiptPretextAdapter(Adapter):
@@ -288,3 +324,10 @@ class InboundAdapter(Adapter):
     def external_ref(self, data: Mapping[str, Any]) -> str | None:  # noqa: ARG002
         """What in an event names an earlier answer of ours, so that its outlet can be found."""
         return None
+
+    def subject(self, data: Mapping[str, Any]) -> str | None:
+        """What an event is about, where a newer one takes the place of an older one.
+
+        None where each stands for itself.
+        """
+        return self.external_ref(data)

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from catalog.inbound_parts import Part, Reading, SignedRequest
+from catalog.inbound_parts import Part, Reading, SignedRequest, claims_of
 from catalog.inbound_scheme import Kind, Scheme
 from dispatch.inbound_verifier import (
     IsIssued,
@@ -21,6 +21,7 @@ from dispatch.inbound_verifier import (
     Verdict,
     check_time,
     decoded_key,
+    encoded,
     expected,
     received,
     verify,
@@ -74,7 +75,7 @@ def explain(
 ) -> list[Step]:
     """The steps of `verify` in their order; the last one is its verdict."""
     verdict = verify(scheme, request, keys, is_issued=is_issued)
-    hidden = _hidden(scheme, keys)
+    hidden = spellings_of(scheme, keys)
     reading = Reading(request)
     return [
         *_signature_steps(scheme, reading, hidden),
@@ -176,14 +177,37 @@ def _verdict_step(scheme: Scheme, verdict: Verdict) -> Step:
     return Step(title, is_ok=True)
 
 
-def _hidden(scheme: Scheme, keys: Sequence[bytes]) -> list[bytes]:
-    """The spellings of keys that a request might repeat by mistake; a public key is no secret."""
+def spellings_of(scheme: Scheme, keys: Sequence[bytes]) -> list[bytes]:
+    """How a request may spell the keys, on purpose or by mistake; a public key is no secret."""
     if scheme.kind is Kind.RSA:
         return []
+    encoding = scheme.signature.encoding if scheme.signature else ""
     spellings = [
-        spelling for key in keys for spelling in (key, decoded_key(key, scheme.key_encoding))
+        spelling
+        for key in keys
+        for spelling in (
+            key,
+            decoded_key(key, scheme.key_encoding),
+            encoded(key, encoding) if encoding else b"",
+        )
     ]
     return [spelling for spelling in spellings if len(spelling) >= SHORTEST_HIDDEN]
+
+
+def time_of(scheme: Scheme, request: SignedRequest) -> float | None:
+    """When a request says that it was made, in seconds since 1970; None where it does not."""
+    if scheme.signature is None:
+        return None
+    reading = Reading(request)
+    try:
+        given = received(scheme.signature, reading)
+    except RefusedError:
+        return None
+    if scheme.kind is Kind.JWT:
+        claims = claims_of(given[0])
+        found = [claims.get(name) for name in ("iat", "nbf", "exp")]
+        return next((item for item in found if isinstance(item, int | float)), None)
+    return scheme.freshness.moment.read(reading) if scheme.freshness else None
 
 
 def _bytes_step(title: str, value: bytes, hidden: Sequence[bytes]) -> Step:

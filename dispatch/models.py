@@ -1,6 +1,32 @@
 import uuid
+from datetime import datetime
+from typing import Any
 
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from catalog.models import Integration
+from dispatch.payment_models import (
+    ParkedReport,
+    PaymentChange,
+    PaymentIntent,
+    PaymentRefund,
+)
+from dispatch.table_models import TableCheck, TablePayment
+from installs.fields import EncryptedJSONField
+
+__all__ = [
+    "Answer",
+    "AnswerStatus",
+    "ParkedReport",
+    "PaymentChange",
+    "PaymentIntent",
+    "PaymentRefund",
+    "TableCheck",
+    "TablePayment",
+]
 
 
 class AnswerStatus(models.TextChoices):
@@ -44,3 +70,80 @@ class Answer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.capability} {self.idempotency_key} {self.status}"
+
+
+class CertificationStatus(models.TextChoices):
+    WAITING = "waiting", _("Waiting")
+    RUNNING = "running", _("Running")
+    PASSED = "passed", _("Passed")
+    FAILED = "failed", _("Failed")
+    BROKEN = "broken", _("Could not be finished")
+
+
+class CertificationQuerySet(models.QuerySet["Certification"]):
+    def due(self, at: datetime) -> "CertificationQuerySet":
+        """What nobody is at: those that wait, and those whose worker died."""
+        waiting = Q(status=CertificationStatus.WAITING)
+        left = Q(status=CertificationStatus.RUNNING, lease_until__lt=at)
+        return self.filter(waiting | left).order_by("created_at", "id")
+
+    def that_count_for(self, integration: Any, api: Any, events: Any) -> "CertificationQuerySet":
+        """Whole ones at these addresses that came to an end, the newest first."""
+        return self.filter(
+            integration=integration,
+            status__in=[CertificationStatus.PASSED, CertificationStatus.FAILED],
+            is_whole=True,
+            base_url=api,
+            events_url=events,
+        ).order_by("-created_at", "-id")
+
+
+class Certification(models.Model):
+    """One run of the contract kit against a partner's endpoint, and its report.
+
+    `versions` is what was tried: capability to version. `settings` are those of a test merchant, and
+    are erased when the run is over. `is_whole`: nothing that the row declared was left out.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    integration = models.ForeignKey(
+        Integration, models.CASCADE, related_name="certifications", verbose_name=_("integration")
+    )
+    status = models.CharField(
+        _("status"), max_length=8, choices=CertificationStatus, default=CertificationStatus.WAITING
+    )
+    versions = models.JSONField(_("capabilities"), default=dict)
+    is_whole = models.BooleanField(default=True)
+    base_url = models.CharField(_("API address"), max_length=500, blank=True)
+    events_url = models.CharField(_("event endpoint"), max_length=500, blank=True)
+    settings: Any = EncryptedJSONField(_("settings"), null=True)
+    report = models.JSONField(_("report"), default=dict)
+    done = models.PositiveSmallIntegerField(default=0)
+    total = models.PositiveSmallIntegerField(default=0)
+    runs = models.PositiveSmallIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    started_by = models.CharField(_("started by"), max_length=254)
+    created_at = models.DateTimeField(_("started"), default=timezone.now)
+    finished_at = models.DateTimeField(_("finished"), null=True)
+
+    objects = CertificationQuerySet.as_manager()
+
+    class Meta:
+        db_table = "certification"
+        verbose_name = _("certification")
+        verbose_name_plural = _("certifications")
+        indexes = [
+            models.Index(fields=["integration", "-created_at"], name="certification_newest"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status__in=["waiting", "running"]),
+                name="certification_due",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration_id} {self.status}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.status not in {CertificationStatus.WAITING, CertificationStatus.RUNNING}

@@ -110,6 +110,17 @@ def access_token_for(install: Install, *, wait_seconds: float = WAIT_SECONDS) ->
             time.sleep(POLL_SECONDS)
 
 
+def current_token(install: Install) -> str:
+    """The token of now, for a till that can't wait for a fresh one: those are fetched in time."""
+    grant = OAuthGrant.objects.filter(installs=install.pk).first()
+    if grant is None or grant.needs_reconnect:
+        raise AuthError("the merchant has to connect again")
+    if grant.is_expired(timezone.now()):
+        raise TemporaryError("the partner's token has ended")
+    token: str = grant.tokens["access_token"]
+    return token
+
+
 def refresh(grant: OAuthGrant) -> bool:
     """Fetch new tokens, unless somebody else is at it. True where an attempt was made."""
     claimed = grants.claim_refresh(grant.pk)

@@ -15,6 +15,13 @@ def svg_of(payload: str) -> str:
 def draw(answer: dict[str, Any]) -> None:
     """Add `qr_svg` beside every `qr_payload` of a dispatch answer."""
     for result in answer["results"]:
-        payload = result["output"].get("qr_payload")
-        if payload:
-            result["output"] = {**result["output"], "qr_svg": svg_of(payload)}
+        output = result["output"]
+        if output.get("qr_payload"):
+            output = _drawn(output)
+        if output.get("codes"):
+            output = {**output, "codes": [_drawn(code) for code in output["codes"]]}
+        result["output"] = output
+
+
+def _drawn(code: dict[str, Any]) -> dict[str, Any]:
+    return {**code, "qr_svg": svg_of(code["qr_payload"])}

@@ -304,12 +304,13 @@ def codes(results: list[dict[str, Any]]) -> list[Code]:
     return [
         Code(
             integration=result["integration"],
-            label=result["output"]["label"][language],
-            payload=result["output"]["qr_payload"],
-            svg=code_svg(result["output"]["qr_payload"]),
+            label=code["label"][language],
+            payload=code["qr_payload"],
+            svg=code_svg(code["qr_payload"]),
         )
         for result in results
         if result["status"] == "ok"
+        for code in result["output"].get("codes", [result["output"]])
     ]
 
 

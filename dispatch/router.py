@@ -21,18 +21,21 @@ from catalog.capabilities import CAPABILITIES, Direction
 from catalog.envelope import ApiError
 from dispatch import answers
 from dispatch.adapters import adapter_for
-from dispatch.answers import Ask
+from dispatch.answers import Ask, Told
 from dispatch.breaker import Breaker
 from dispatch.contracts import (
     Adapter,
     AdapterError,
+    AuthError,
     Call,
     DeclinedError,
     ProvisioningAdapter,
     TemporaryError,
 )
 from dispatch.models import Answer, AnswerStatus
-from dispatch.surfaces import SURFACES, Question, Surface
+from dispatch.oauth import current_token
+from dispatch.questions import Question
+from dispatch.surfaces import Surface, operation_error, surface_of
 from installs import connection, snapshot
 from installs.credentials import current_keys
 from installs.models import Connection, Install
@@ -47,17 +50,6 @@ POLL_SECONDS = 0.01
 LEASE = timedelta(seconds=15)
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What one install made of the question. `external_merchant_id` where it was learned now."""
-
-    status: str
-    output: dict[str, Any]
-    error: dict[str, str] | None = None
-    elapsed_ms: int = 0
-    external_merchant_id: str | None = None
-
-
 def dispatch(
     merchant_id: UUID,
     location_id: UUID,
@@ -66,13 +58,15 @@ def dispatch(
     *,
     operation: str = "",
     idempotency_key: str = "",
+    install_id: UUID | None = None,
 ) -> dict[str, Any]:
     """Ask the integrations that answer `capability` at the location; see the module's promise.
 
     Refused (ApiError): unknown capability, merchant or location 404, a capability that is never
-    asked for 422, malformed data 400. Results keep install order. The same idempotency key (default:
-    order id and version) gives the answers that were given before; installs that failed then are
-    asked again.
+    asked for 422, malformed data or an operation that it does not have 400. Results keep install
+    order. The same idempotency key (default: what the contract says, such as order id and version)
+    gives the answers that were given before; installs that failed then are asked again. A reading,
+    such as a balance, has no key and is always asked. With `install_id` only that one is asked.
     """
     started = time.monotonic()
     known = CAPABILITIES.get(capability)
@@ -83,16 +77,26 @@ def dispatch(
     snap = snapshot.current(merchant_id)
     if snap is None or location_id not in snap.locations:
         raise ApiError("not_found")
+    rows = snap.answering(capability, location_id)
+    if install_id is not None:
+        rows = [row for row in rows if row.pk == install_id]
     results: list[dict[str, Any]] = []
-    surface = SURFACES.get(capability)
+    surface = surface_of(capability, operation)
     if surface is not None:
         question = surface.read(data, snap.merchant.currency)
         key = idempotency_key or question.key
         ask = Ask(merchant_id, location_id, capability, operation, key)
+        keeper = surface.keeper(ask, question) if surface.keeper else None
+        if keeper is not None:
+            rows = keeper.before(rows)
+            ask, question = keeper.ask, keeper.question
         deadline = started + (known.budget_ms or 0) / 1000 - OVERHEAD_SECONDS
-        rows = snap.answering(capability, location_id)
         told = _Asking(ask, question, surface, snap, deadline).run(rows)
+        if keeper is not None:
+            told = keeper.after(told)
         results = [_result(row, told[row.pk]) for row in rows]
+    elif rows:
+        raise operation_error(capability)
     is_answered = any(item["status"] in {"ok", "declined"} for item in results)
     return {
         "capability": capability,
@@ -126,6 +130,8 @@ class _Asking:
     deadline: float
 
     def run(self, rows: list[Install]) -> dict[UUID, Told]:
+        if not self.ask.key:
+            return self._ask_partners(rows)
         by_id = {row.pk: row for row in rows}
         told = {
             install_id: _as_told(row)
@@ -156,14 +162,31 @@ class _Asking:
                     "skipped", "upstream_error", "The partner is failing; it is left out for now."
                 )
             else:
-                call = self._call(row, keys.get(slug, {}))
+                try:
+                    token = current_token(row) if row.integration.is_oauth else ""
+                except AdapterError as error:
+                    told[row.pk] = _failed("error", "upstream_error", str(error))
+                    continue
+                call = self._call(row, keys.get(slug, {}), token)
                 futures[row.pk] = partner(slug).submit(self._worker(adapter, call))
         wait(futures.values(), timeout=max(0, self.deadline - time.monotonic()))
         for install_id, future in futures.items():
-            told[install_id] = future.result() if future.done() else _give_up(future)
+            told[install_id] = future.result() if future.done() else self._give_up(future)
         return told
 
-    def _call(self, row: Install, keys: dict[str, bytes]) -> Call:
+    def _give_up(self, future: Future[Told]) -> Told:
+        is_unknown = not future.cancel()
+        return self._failed_after("timeout", "The partner did not answer in time.", is_unknown)
+
+    def _failed_after(self, status: str, message: str, is_unknown: bool) -> Told:
+        """Where the partner may have done what it was asked, that is never taken for done or not."""
+        told = _failed(status, "upstream_error", message)
+        return self._unknown(told) if is_unknown else told
+
+    def _unknown(self, told: Told) -> Told:
+        return replace(told, output=self.question.if_unknown, is_unknown=True)
+
+    def _call(self, row: Install, keys: dict[str, bytes], access_token: str) -> Call:
         return Call(
             merchant=self.snap.merchant,
             location=self.snap.locations.get(self.ask.location_id)
@@ -173,7 +196,8 @@ class _Asking:
             keys=keys,
             timeout_seconds=0,
             external_merchant_id=row.external_merchant_id,
-            idempotency_key=f"{row.pk}:{self.ask.key}",
+            idempotency_key=f"{row.pk}:{self.ask.key}" if self.ask.key else "",
+            access_token=access_token,
         )
 
     def _worker(self, adapter: Adapter, call: Call) -> Callable[[], Told]:
@@ -188,13 +212,21 @@ class _Asking:
             except TemporaryError as error:
                 breaker.failed()
                 is_late = time.monotonic() >= self.deadline - LEAST_SECONDS
-                told = _failed("timeout" if is_late else "error", "upstream_error", str(error))
+                told = self._failed_after("timeout" if is_late else "error", str(error), True)
             except DeclinedError:
                 breaker.succeeded()
                 told = Told("declined", {})
             except AdapterError as error:
                 breaker.succeeded()
-                told = _failed("error", "upstream_error", str(error))
+                logger.warning(
+                    "%s at %s: %s",
+                    self.ask.capability,
+                    call.integration.slug,
+                    error,
+                    extra={"integration": call.integration.slug},
+                )
+                is_unknown = not isinstance(error, AuthError)
+                told = self._failed_after("error", str(error), is_unknown)
             except Exception:
                 logger.exception(
                     "Adapter %s broke",
@@ -204,7 +236,7 @@ class _Asking:
                         "merchant_id": str(call.merchant.pk),
                     },
                 )
-                told = _failed("error", "internal", "The adapter broke.")
+                told = self._unknown(_failed("error", "internal", "The adapter broke."))
             return replace(told, elapsed_ms=round((time.monotonic() - started) * 1000))
 
         return work
@@ -251,7 +283,7 @@ class _Asking:
         return {
             install_id: _as_told(found[install_id])
             if install_id in found
-            else _failed("timeout", "upstream_error", "The same question is still being answered.")
+            else self._failed_after("timeout", "The same question is still being answered.", True)
             for install_id in install_ids
         }
 
@@ -262,11 +294,6 @@ def _as_told(row: Answer) -> Told:
 
 def _failed(status: str, code: str, message: str) -> Told:
     return Told(status, {}, {"code": code, "message": message})
-
-
-def _give_up(future: Future[Told]) -> Told:
-    future.cancel()
-    return _failed("timeout", "upstream_error", "The partner did not answer in time.")
 
 
 class Partner:

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 HEX_SIGNATURE = re.compile(r"(?:sha256=)?([0-9a-fA-F]{64})", re.ASCII)
 TOLERANCE_SECONDS = 300
@@ -44,6 +45,28 @@ def standard_headers(
             f"v1,{_standard_digest(message_id, str(timestamp), body, key)}" for key in keys
         ),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class SignedEvent:
+    """One attempt to hand an event over."""
+
+    type: str
+    event_id: str
+    delivery_id: str
+    attempt: int
+    body: bytes
+
+    def headers(self, keys: Sequence[bytes], signed_at: int) -> dict[str, str]:
+        """All that a delivery carries but a token: both forms of the signature, the newest key first."""
+        return {
+            "Content-Type": "application/json",
+            "X-Posz-Signature": hex_signature(self.body, keys[0]),
+            "X-Posz-Event": self.type,
+            "X-Posz-Delivery": self.delivery_id,
+            "X-Posz-Attempt": str(self.attempt),
+            **standard_headers(self.event_id, signed_at, self.body, keys),
+        }
 
 
 def is_standard_signed(

@@ -1,6 +1,7 @@
 from celery import shared_task
 
-from dispatch import oauth, provisioning
+from dispatch import oauth, payment_sweep, provisioning
+from dispatch.certification import runs
 
 
 @shared_task(ignore_result=True)
@@ -16,3 +17,13 @@ def refresh_due() -> None:
 @shared_task(ignore_result=True)
 def revoke_due() -> None:
     oauth.revoke_due()
+
+
+@shared_task(ignore_result=True)
+def sweep_payments() -> None:
+    payment_sweep.sweep()
+
+
+@shared_task(ignore_result=True)
+def certify_due() -> None:
+    runs.run_due()

@@ -15,7 +15,7 @@ from catalog import verification as declared
 from catalog.models import Integration
 from catalog.strict_json import dumps
 from catalog.verification import Outcome, Verdict
-from dispatch import door
+from dispatch import door, openid
 
 TIMEOUT_SECONDS = 5.0
 
@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 
 
 def verify(integration: Integration, config: Mapping[str, Any]) -> Verdict:
-    """One request, at most five seconds, no retry."""
-    outcome = _outcome(integration, config)
+    """One request, or two of a sign-in service, at most five seconds each, no retry."""
+    if "auth_provider" in integration.capabilities:
+        outcome = openid.outcome_of(str(config.get("issuer", "")))
+    else:
+        outcome = _outcome(integration, config)
     logger.info("Verification at %s: %s", integration.slug, outcome)
     return Verdict(outcome, integration.name)
 

@@ -1,5 +1,6 @@
 """What a role may do: the one place that says so, for pages and API alike."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID
@@ -18,14 +19,27 @@ class Verb(StrEnum):
     DISABLE = "disable"
     TEST = "test"
     REPLAY = "replay"
+    ACKNOWLEDGE = "acknowledge"
     UNINSTALL = "uninstall"
+    MANAGE_PEOPLE = "manage_people"
 
 
 ALLOWED: dict[str, frozenset[Verb]] = {
     Role.OWNER: frozenset(Verb),
-    Role.MANAGER: frozenset(Verb) - {Verb.UNINSTALL},
+    Role.MANAGER: frozenset(Verb) - {Verb.UNINSTALL, Verb.MANAGE_PEOPLE},
     Role.VIEWER: frozenset({Verb.VIEW}),
 }
+
+CHANGES = frozenset({Verb.INSTALL, Verb.CONFIGURE, Verb.ENABLE, Verb.DISABLE})
+
+
+def needed(verb: Verb, capabilities: Collection[str]) -> Verb:
+    """What somebody must be allowed to do, to do this to an integration with these capabilities.
+
+    Who decides how people sign in decides who is an owner, so a manager must not.
+    """
+    governs = verb in CHANGES and "auth_provider" in capabilities
+    return Verb.MANAGE_PEOPLE if governs else verb
 
 
 @dataclass(frozen=True, slots=True)

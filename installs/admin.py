@@ -27,14 +27,18 @@ from catalog.admin import IntegrationAdmin, KeptWhileUsedAdmin, ReadOnlyAdmin, p
 from catalog.envelope import ApiError
 from catalog.forms import IntegrationForm
 from catalog.models import Integration
-from installs import lifecycle
+
+# Both register themselves when they are imported.
+from installs import admin_clients, admin_outlets, lifecycle  # noqa: F401
 from installs.access import Actor
+from installs.admin_numbers import NumberedAdmin
 from installs.admin_secrets import age_of_secret, end_of_secret, staff_label
 from installs.credentials import OWN_PURPOSES, set_client_secret
 from installs.fields import DecryptError
 from installs.models import (
     ApiToken,
     AuditEntry,
+    IdMapping,
     Install,
     IntegrationSecret,
     Location,
@@ -321,7 +325,7 @@ class ApiTokenAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Install)
-class InstallAdmin(ReadOnlyAdmin):
+class InstallAdmin(NumberedAdmin):
     list_display = [
         "integration",
         "merchant",
@@ -478,3 +482,23 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("details"))
     def details(self, row: AuditEntry) -> SafeString:
         return pretty(row.data)
+
+
+@admin.register(IdMapping)
+class IdMappingAdmin(ReadOnlyAdmin):
+    list_display = ["install", "kind", "external_id", "name", "posz_id", "state", "events"]
+    list_filter = ["state", "kind", "install__integration"]
+    list_select_related = ["install__integration", "install__merchant", "install__location"]
+    search_fields = ["external_id", "posz_id", "name", "=install__id", "install__merchant__name"]
+    ordering = ["-last_seen_at", "id"]
+    fields = [
+        "install",
+        "kind",
+        "external_id",
+        "name",
+        "posz_id",
+        "state",
+        "events",
+        "first_seen_at",
+        "last_seen_at",
+    ]

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import generics, serializers, status
 from rest_framework.request import Request
@@ -14,7 +15,7 @@ from catalog.models import Integration
 from catalog.paging import CursorPage
 from catalog.schema import masked
 from catalog.verification import Outcome
-from installs import connection, lifecycle, preview
+from installs import connection, lifecycle, outlets, preview
 from installs.access import Actor, Verb
 from installs.models import Install
 from installs.tokens import caller_of
@@ -263,3 +264,51 @@ class InstallAcceptVersions(APIView):
         """Move to the contract versions that the catalog row declares today."""
         actor, _row = install_for(request, install_id)
         return Response(InstallSerializer(lifecycle.accept_versions(actor, install_id)).data)
+
+
+class OutletNumbersSerializer(serializers.Serializer[Any]):
+    numbers = serializers.DictField(
+        child=serializers.CharField(max_length=outlets.LONGEST, allow_null=True),
+        help_text="Outlet id to the partner’s number of it; null removes. Others stay as they are.",
+    )
+
+
+class OutletsSerializer(serializers.Serializer[Any]):
+    numbers = serializers.DictField(child=serializers.CharField())
+    unknown = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Numbers of yours that events have named and no outlet has.",
+    )
+
+
+@extend_schema(tags=["installs"], responses=OutletsSerializer)
+class InstallOutlets(APIView):
+    def get(self, request: Request, install_id: UUID) -> Response:
+        """What the partner calls the merchant's outlets."""
+        actor, row = install_for(request, install_id)
+        actor.require(Verb.VIEW)
+        return self._answer(actor, row)
+
+    @extend_schema(request=OutletNumbersSerializer)
+    def patch(self, request: Request, install_id: UUID) -> Response:
+        """Say which outlet the partner means by which number."""
+        actor, row = install_for(request, install_id)
+        wanted = OutletNumbersSerializer(data=request.data)
+        wanted.is_valid(raise_exception=True)
+        numbers = wanted.validated_data["numbers"]
+        try:
+            asked = {UUID(key): text or "" for key, text in numbers.items()}
+        except ValueError:
+            raise ApiError("not_found", _("This merchant has no such outlet.")) from None
+        outlets.save_numbers(actor, row.integration, asked)
+        return self._answer(actor, row)
+
+    def _answer(self, actor: Actor, row: Install) -> Response:
+        numbers = outlets.numbers_of(actor.merchant_id, row.integration)
+        unknown = outlets.unknown_of(actor.merchant_id, row.integration)
+        return Response(
+            {
+                "numbers": {str(key): text for key, text in numbers.items()},
+                "unknown": list(unknown.values_list("external_id", flat=True)),
+            }
+        )

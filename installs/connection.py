@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from catalog.capabilities import needs_provisioning
 from catalog.envelope import ApiError
+from catalog.models import Integration
 from catalog.verification import Verdict, verify
 from installs import audit, verification
 from installs.access import Actor, Verb
@@ -76,6 +77,34 @@ def schedule_provisioning(rows: Iterable[Install]) -> None:
         transaction.on_commit(wake_provisioning)
 
 
+def name_at_partner(actor: Actor, install_id: UUID, number: str) -> Install:
+    """Note by which number the partner knows the merchant; an empty one is forgotten.
+
+    Events that name the number come to this install, so only staff may say it: a merchant could
+    claim the events of another one. A merchant's installs may share a number. Refused with
+    `config_invalid` where another merchant has it, without a word about whom.
+    """
+    with transaction.atomic():
+        row = locked_install(actor, install_id, Verb.CONFIGURE)
+        if is_taken(row, number):
+            message = _("This number can’t be used here. Check it with the partner.")
+            raise ApiError("config_invalid", message)
+        if row.external_merchant_id != number:
+            row.external_merchant_id = number
+            row.save(update_fields=["external_merchant_id"])
+            changed(row, actor, "install.numbered", {"external_merchant_id": number})
+    return row
+
+
+def is_taken(row: Install, number: str) -> bool:
+    """Whether another merchant has this number at the partner, until the transaction ends.
+
+    Waits for whoever is giving a number of this integration at this moment.
+    """
+    Integration.objects.select_for_update(no_key=True).get(pk=row.integration_id)
+    return Install.objects.of_others(row, number).exists()
+
+
 def claim_provisioning(install_id: UUID, due_at: datetime) -> datetime | None:
     """Take the row for one attempt; None where somebody else has it.
 
@@ -93,11 +122,15 @@ def provisioned(
 ) -> None:
     """The partner knows the merchant.
 
-    With a lease, a wish for another round that came in meanwhile is kept.
+    With a lease, a wish for another round that came in meanwhile is kept. A number that the partner
+    has for another merchant is a failure: events would reach the wrong one.
     """
     with transaction.atomic():
         row = _row_for_worker(install_id)
         if row is None:
+            return
+        if is_taken(row, external_merchant_id):
+            provisioning_failed(install_id, "number_taken", is_final=True)
             return
         was = row.connection
         row.external_merchant_id = external_merchant_id
@@ -167,6 +200,7 @@ def turn_outbound_off(install_id: UUID) -> None:
             return
         row.outbound_off_at = timezone.now()
         row.save(update_fields=["outbound_off_at"])
+        Merchant.touch(row.merchant_id)
         audit.record("install.endpoint_gone", actor=row.integration.slug, install=row)
 
 

@@ -105,7 +105,7 @@ def stage(integration: Integration, purpose: str, actor: str) -> str:
     """
     with transaction.atomic():
         _lock(integration)
-        return _stage(integration, purpose, actor)
+        return _stage(integration, purpose, actor, secrets.token_hex(KEY_BYTES))
 
 
 def cut_over(integration: Integration, purpose: str, actor: str) -> IntegrationSecret:
@@ -123,9 +123,23 @@ def rotate(integration: Integration, purpose: str, actor: str) -> str:
     """Stage and cut over at once; return the new current secret as hex, this once."""
     with transaction.atomic():
         overlap = _lock(integration)
-        value = _stage(integration, purpose, actor)
+        value = _stage(integration, purpose, actor, secrets.token_hex(KEY_BYTES))
         _cut_over(integration, purpose, actor, overlap)
     return value
+
+
+def take_over(
+    integration: Integration, purpose: str, text: str, actor: str, *, overlap: timedelta | None
+) -> IntegrationSecret:
+    """Make a key that the partner gave us current, kept as hex of its text like every other key.
+
+    The one before is accepted for `overlap`, or for the integration's own where that is None. A key
+    of ours that was staged is forgotten: what the partner signs with is the partner's to say.
+    """
+    with transaction.atomic():
+        usual = _lock(integration)
+        _stage(integration, purpose, actor, text.encode().hex())
+        return _cut_over(integration, purpose, actor, usual if overlap is None else overlap)
 
 
 def revoke_previous(integration: Integration, purpose: str, actor: str) -> IntegrationSecret:
@@ -166,8 +180,7 @@ def _lock(integration: Integration) -> timedelta:
     return timedelta(seconds=row.previous_secret_seconds)
 
 
-def _stage(integration: Integration, purpose: str, actor: str) -> str:
-    value = secrets.token_hex(KEY_BYTES)
+def _stage(integration: Integration, purpose: str, actor: str, value: str) -> str:
     rows = IntegrationSecret.objects.of(integration, purpose)
     rows.filter(state=SecretState.NEXT).delete()
     row = rows.create(integration=integration, purpose=purpose, state=SecretState.NEXT, value=value)

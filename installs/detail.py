@@ -12,7 +12,7 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from catalog.schema import fields
 from installs import config_form, history, matrix, outcome, verification
-from installs.access import Actor, Verb
+from installs.access import Actor, Verb, needed
 from installs.delivery_notes import DeliveryNote
 from installs.models import Install, Location
 from installs.state import State
@@ -71,6 +71,7 @@ class Block:
     enabling: list[matrix.Shift]
     upgrade: outcome.Upgrade | None
     note: DeliveryNote | None
+    open_mappings: int = 0
 
     @property
     def needs_attention(self) -> bool:
@@ -90,13 +91,15 @@ def block_for(
     refusal: Refusal | None,
     wide: Install | None,
     note: DeliveryNote | None,
+    open_mappings: int = 0,
 ) -> Block:
     mine = refusal if refusal and refusal.install_id == install.pk else None
     # A refusal of another button must not empty the settings form.
     is_config = mine is not None and mine.error.code == "config_invalid"
+    held = {*install.capability_versions, *install.integration.capabilities}
     return Block(
         install=install,
-        may={verb.value: actor.may(verb, install.location_id) for verb in Verb},
+        may={verb.value: actor.may(needed(verb, held), install.location_id) for verb in Verb},
         problem=history.problem_text(install.connection_problem),
         is_ours=install.connection_problem in history.OURS,
         is_yours=install.connection_problem in history.YOURS,
@@ -115,6 +118,7 @@ def block_for(
         else outcome.switching(state, install, is_enabled=True).shifts,
         upgrade=outcome.upgrade_of(state, install) if install.is_behind else None,
         note=note,
+        open_mappings=open_mappings,
     )
 
 
@@ -159,9 +163,10 @@ def scopes_for(
     asked = refusal.posted.get("location") if refusal and refusal.posted else None
     scopes = []
     is_chosen = False
-    for location in [None, *locations]:
+    verb = needed(Verb.INSTALL, integration.capabilities)
+    for location in [None, *([] if integration.is_merchant_wide else locations)]:
         key = location.pk if location else None
-        scope = Scope(location, key in taken, actor.may(Verb.INSTALL, key))
+        scope = Scope(location, key in taken, actor.may(verb, key))
         is_free = scope.is_allowed and not scope.is_taken
         wanted = is_free and (str(key or "") == asked if asked is not None else not is_chosen)
         is_chosen = is_chosen or wanted

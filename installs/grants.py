@@ -4,6 +4,7 @@ Nothing here touches the network. Workers claim a row by conditional update, com
 report here. A grant that no install uses waits for its revocation and is erased after it.
 """
 
+import logging
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -40,6 +41,8 @@ REFRESHED = [
     "needs_reconnect",
     "lease_until",
 ]
+
+logger = logging.getLogger(__name__)
 
 
 def keep_new(
@@ -289,4 +292,8 @@ def _mail_owners(grant: OAuthGrant) -> None:
             % facts
         )
     for email in owners.values_list("email", flat=True):
-        send_mail(subject, body, None, [email], fail_silently=True)
+        try:
+            send_mail(subject, body, None, [email])
+        except OSError:
+            # The page says the same, and the grant must be marked whatever becomes of the mail.
+            logger.exception("An owner could not be told to connect %s again", grant.integration_id)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,8 +21,16 @@ from catalog.models import Integration
 from catalog.schema import ConfigError, check_place, validate_config
 from catalog.verification import Verdict
 from installs import audit, grants, plans, preview, scope, verification
-from installs.access import Actor, Verb
-from installs.models import Connection, Install, InstallPlan, Location, Merchant, OAuthGrant
+from installs.access import Actor, Verb, needed
+from installs.models import (
+    Connection,
+    Install,
+    InstallPlan,
+    Location,
+    Merchant,
+    OAuthGrant,
+    OutletNumber,
+)
 from installs.state import State, state_of
 from installs.wake import wake
 
@@ -66,7 +74,7 @@ def _installed_or_refused(
     *,
     is_trial: bool,
 ) -> Install:
-    actor.require(Verb.INSTALL, location_id)
+    require_install(actor, integration, location_id)
     given = config
     cleaned = clean_config(installable(integration), given, location_id, given)
     verdict = verification.check(integration, cleaned)
@@ -179,6 +187,8 @@ def uninstall(actor: Actor, install_id: UUID) -> None:
             raise preview.plain_conflict_error(state, found)
         _remove(actor, row)
         plans.close_all(actor.merchant_id)
+        numbers = OutletNumber.objects.filter(location__merchant_id=actor.merchant_id)
+        numbers.filter(integration=row.integration_id).uncovered().delete()
 
 
 def accept_versions(actor: Actor, install_id: UUID) -> Install:
@@ -218,14 +228,36 @@ def lock_merchant(merchant_id: UUID) -> Merchant:
         raise ApiError("not_found") from None
 
 
+def hold_merchant(merchant_id: UUID) -> None:
+    """Let nobody lock the merchant until the transaction ends; any number may hold it at once.
+
+    For whoever locks something that a verb of this module would remove, before that: the other way
+    round the two would wait for each other.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM merchant WHERE id = %s FOR KEY SHARE", [merchant_id])
+
+
 def locked_install(actor: Actor, install_id: UUID, verb: Verb) -> Install:
     """The merchant's own install under its lock, for somebody who may do this to it."""
     lock_merchant(actor.merchant_id)
     row = Install.objects.for_merchant(actor.merchant_id).with_names().filter(pk=install_id).first()
     if row is None:
         raise ApiError("not_found")
-    actor.require(verb, row.location_id)
+    held = {*row.capability_versions, *row.integration.capabilities}
+    actor.require(needed(verb, held), row.location_id)
     return row
+
+
+def require_install(actor: Actor, integration: Integration, location_id: UUID | None) -> None:
+    actor.require(needed(Verb.INSTALL, integration.capabilities), location_id)
+    if location_id is not None and integration.is_merchant_wide:
+        raise ApiError(
+            "capability_unsupported",
+            _("%(name)s is for all outlets at once. Install it for all outlets.")
+            % {"name": integration.name},
+        )
 
 
 def find_location(merchant_id: UUID, location_id: UUID | None) -> Location | None:
@@ -233,8 +265,12 @@ def find_location(merchant_id: UUID, location_id: UUID | None) -> Location | Non
         return None
     location = Location.objects.filter(pk=location_id, merchant_id=merchant_id).first()
     if location is None:
-        raise ApiError("not_found", _("This merchant has no such outlet."))
+        raise ApiError("not_found", no_such_outlet())
     return location
+
+
+def no_such_outlet() -> str:
+    return _("This merchant has no such outlet.")
 
 
 def clean_config(
@@ -289,6 +325,9 @@ def _new_row(
 def _add(actor: Actor, row: Install) -> Install:
     if row.integration.is_oauth:
         _take_grant(row)
+    if Install.objects.of_others(row, row.external_merchant_id).exists():
+        # The number that a row had before it left belongs to another merchant by now.
+        row.external_merchant_id = ""
     row.save(force_insert=True)
     # Enough to know later who answered at any earlier moment.
     facts = {
@@ -336,7 +375,7 @@ def _swap(actor: Actor, state: State, plan: InstallPlan, verdict: Verdict | None
     integration = installable(plan.integration)
     if plan.payload["capabilities"] != integration.capabilities:
         raise ApiError("plan_stale")
-    actor.require(Verb.INSTALL, plan.location_id)
+    require_install(actor, integration, plan.location_id)
     preview.refuse_twice(state, integration, plan.location_id)
     location = find_location(actor.merchant_id, plan.location_id)
     given = plan.payload["config"]
@@ -375,7 +414,7 @@ def _undo(actor: Actor, state: State, plan: InstallPlan) -> _Done:
         _remove(actor, row, undo=True)
     rows = [plans.restored(item) for item in plan.payload["restore"]]
     for row in rows:
-        actor.require(Verb.INSTALL, row.location_id)
+        require_install(actor, row.integration, row.location_id)
     return _Done(removed, [_add(actor, row) for row in rows])
 
 
@@ -383,8 +422,8 @@ def _switch(actor: Actor, install_id: UUID, verb: Verb, *, is_enabled: bool) -> 
     with transaction.atomic():
         row = locked_install(actor, install_id, verb)
         if row.is_enabled != is_enabled:
-            row.is_enabled = is_enabled
-            row.save(update_fields=["is_enabled"])
+            row.is_enabled, row.switched_at = is_enabled, timezone.now()
+            row.save(update_fields=["is_enabled", "switched_at"])
             changed(row, actor, "install.enabled" if is_enabled else "install.disabled")
             if is_enabled:
                 transaction.on_commit(

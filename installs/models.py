@@ -11,12 +11,12 @@ from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from catalog.models import Integration
+from catalog.models import Integration, IntegrationStatus
 from installs.fields import EncryptedJSONField
 from installs.scope import ScopedInstall
 
@@ -258,6 +258,17 @@ class InstallQuerySet(models.QuerySet["Install"]):
     def with_names(self) -> "InstallQuerySet":
         return self.select_related("integration", "location")
 
+    def sign_in_services(self) -> "InstallQuerySet":
+        """Those through which the people of their merchants have to sign in at the moment."""
+        return self.filter(
+            is_enabled=True, location=None, capability_versions__has_key="auth_provider"
+        ).exclude(integration__status=IntegrationStatus.DISABLED)
+
+    def of_others(self, row: "Install", number: str) -> "InstallQuerySet":
+        """Those of other merchants whom the partner of this install knows by this number."""
+        known = self.filter(integration=row.integration_id, external_merchant_id=number)
+        return known.exclude(external_merchant_id="").exclude(merchant=row.merchant_id)
+
     def due_for_provisioning(self, at: datetime) -> "InstallQuerySet":
         return self.filter(provision_due_at__lte=at, is_enabled=True)
 
@@ -279,6 +290,9 @@ class Install(models.Model):
         verbose_name=_("outlet"),
     )
     is_enabled = models.BooleanField(_("enabled"), default=True)
+    switched_at = models.DateTimeField(
+        _("switched on or off"), default=timezone.now, editable=False
+    )
     config: Any = EncryptedJSONField(_("settings"))
     config_changed_at = models.DateTimeField(
         _("settings changed"), default=timezone.now, editable=False
@@ -361,6 +375,112 @@ class Install(models.Model):
         return bool(self.capability_versions != self.integration.capabilities)
 
 
+class OutletNumberQuerySet(models.QuerySet["OutletNumber"]):
+    def covered(self) -> "OutletNumberQuerySet":
+        """Those of outlets where the integration is installed, switched on or not."""
+        here = Q(location=OuterRef("location")) | Q(location=None)
+        installs = Install.objects.filter(
+            here, integration=OuterRef("integration"), merchant=OuterRef("location__merchant")
+        )
+        return self.filter(Exists(installs))
+
+    def uncovered(self) -> "OutletNumberQuerySet":
+        return self.exclude(pk__in=self.covered().values("pk"))
+
+
+class OutletNumber(models.Model):
+    """What a partner calls an outlet, so that its events are found to be about it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    integration = models.ForeignKey(
+        Integration,
+        models.CASCADE,
+        related_name="outlet_numbers",
+        verbose_name=_("integration"),
+    )
+    location = models.ForeignKey(
+        Location, models.CASCADE, related_name="outlet_numbers", verbose_name=_("outlet")
+    )
+    external_id = models.CharField(_("number at the partner"), max_length=255)
+    changed_at = models.DateTimeField(_("changed"), default=timezone.now, editable=False)
+
+    objects = OutletNumberQuerySet.as_manager()
+
+    class Meta:
+        db_table = "outlet_number"
+        verbose_name = _("outlet number")
+        verbose_name_plural = _("outlet numbers")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["integration", "external_id"], name="one_outlet_per_number"
+            ),
+            models.UniqueConstraint(
+                fields=["integration", "location"], name="one_number_per_outlet"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration} {self.external_id}: {self.location}"
+
+
+class UnknownOutlet(models.Model):
+    """A number that verified events named and that no outlet has. Nothing else of them is kept.
+
+    The merchant is known where the partner names it beside the outlet.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    integration = models.ForeignKey(
+        Integration,
+        models.CASCADE,
+        related_name="unknown_outlets",
+        verbose_name=_("integration"),
+    )
+    external_id = models.CharField(_("number at the partner"), max_length=255)
+    merchant = models.ForeignKey(
+        Merchant,
+        models.CASCADE,
+        null=True,
+        related_name="unknown_outlets",
+        verbose_name=_("merchant"),
+    )
+    events = models.PositiveIntegerField(_("events"), default=0)
+    first_seen_at = models.DateTimeField(_("first seen"), default=timezone.now)
+    last_seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
+
+    class Meta:
+        db_table = "unknown_outlet"
+        verbose_name = _("unknown outlet")
+        verbose_name_plural = _("unknown outlets")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["integration", "external_id"], name="one_row_per_unknown_outlet"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration} {self.external_id}"
+
+
+class InboundAddress(models.Model):
+    """A webhook address of one install that nobody can guess, for providers that sign nothing. Only
+    the hash of its last part is kept."""
+
+    install = models.OneToOneField(
+        Install, models.CASCADE, primary_key=True, related_name="inbound_address"
+    )
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    made_at = models.DateTimeField(_("made"), default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "inbound_address"
+        verbose_name = _("webhook address")
+        verbose_name_plural = _("webhook addresses")
+
+    def __str__(self) -> str:
+        return str(self.install)
+
+
 class InstallPlan(models.Model):
     """A change that was shown to somebody and may be carried out while nothing else has changed.
 
@@ -425,7 +545,8 @@ class SecretQuerySet(models.QuerySet["IntegrationSecret"]):
 
 
 class IntegrationSecret(models.Model):
-    """One 32-byte key of an integration, kept as hex inside the encrypted value.
+    """One key of an integration, kept as hex inside the encrypted value: 32 bytes that Posz made, or
+    the text of a key that the partner gave.
 
     A previous one stays for a while after its end, so that its use can be noticed. `reminders`
     counts the quarters of its life of which staff have been told.
@@ -461,6 +582,61 @@ class IntegrationSecret(models.Model):
     def quarters(self, at: datetime) -> int:
         """How many times 90 days it has been in use."""
         return (at - self.activated_at) // ROTATE_AFTER if self.activated_at else 0
+
+
+class PartnerClient(models.Model):
+    """What a partner asks for tokens with: an id that is no secret, and a secret of which only a
+    hash is kept. After a rotation the one before is accepted for the overlap of the integration.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    integration = models.ForeignKey(
+        Integration,
+        models.CASCADE,
+        related_name="partner_clients",
+        verbose_name=_("integration"),
+    )
+    client_id = models.CharField(_("client id"), max_length=64, unique=True)
+    digest = models.CharField(max_length=64, editable=False)
+    previous_digest = models.CharField(max_length=64, blank=True, editable=False)
+    previous_until = models.DateTimeField(_("previous secret accepted until"), null=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
+    rotated_at = models.DateTimeField(_("secret made"), default=timezone.now)
+    used_at = models.DateTimeField(_("last token"), null=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True)
+
+    class Meta:
+        db_table = "partner_client"
+        verbose_name = _("client of a partner")
+        verbose_name_plural = _("clients of partners")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["integration"],
+                condition=Q(revoked_at__isnull=True),
+                name="one_partner_client_at_work",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.integration} {self.client_id}"
+
+
+class PartnerToken(models.Model):
+    """A bearer token that Posz issued to a partner. Only its hash is kept."""
+
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    client = models.ForeignKey(PartnerClient, models.CASCADE, related_name="tokens")
+    # Also here, so that a post is checked with one look at one row.
+    integration = models.ForeignKey(Integration, models.CASCADE, related_name="+", db_index=False)
+    issued_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(db_index=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "partner_token"
+
+    def __str__(self) -> str:
+        return f"{self.client_id} until {self.expires_at:%Y-%m-%d %H:%M}"
 
 
 class EncryptionCanary(models.Model):
@@ -581,6 +757,63 @@ class OAuthState(models.Model):
         return f"{self.integration} for {self.merchant}"
 
 
+class SignInTrip(models.Model):
+    """One trip of one browser to a merchant's sign-in service. Only a hash of its state value and of
+    the browser's secret is kept.
+
+    The payload is encrypted: it holds the PKCE verifier and the nonce.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    install = models.ForeignKey(Install, models.CASCADE, related_name="+", editable=False)
+    redirect_uri = models.CharField(max_length=500, editable=False)
+    next_path = models.CharField(max_length=500, blank=True, editable=False)
+    payload: Any = EncryptedJSONField()
+    expires_at = models.DateTimeField(editable=False, db_index=True)
+    used_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        db_table = "sign_in_trip"
+
+    def __str__(self) -> str:
+        return f"{self.install}"
+
+
+class LinkedAccount(models.Model):
+    """A person's account at the sign-in service of one merchant, and good for that merchant alone.
+
+    It is known by issuer and subject. The e-mail address is what the service said when it was linked.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    merchant = models.ForeignKey(
+        Merchant, models.CASCADE, related_name="linked_accounts", editable=False
+    )
+    user = models.ForeignKey(User, models.CASCADE, related_name="linked_accounts", editable=False)
+    issuer = models.CharField(max_length=500, editable=False)
+    subject = models.CharField(max_length=255, editable=False)
+    email = models.EmailField(editable=False)
+    linked_at = models.DateTimeField(default=timezone.now, editable=False)
+    used_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "linked_account"
+        verbose_name = _("linked account")
+        verbose_name_plural = _("linked accounts")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["merchant", "issuer", "subject"], name="one_link_per_subject"
+            ),
+            models.UniqueConstraint(
+                fields=["merchant", "issuer", "user"], name="one_link_per_person"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.merchant}"
+
+
 class AuditQuerySet(models.QuerySet["AuditEntry"]):
     def for_merchant(self, merchant_id: uuid.UUID) -> "AuditQuerySet":
         return self.filter(merchant_id=merchant_id)
@@ -617,3 +850,66 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M} {self.action}"
+
+
+class MappedKind(models.TextChoices):
+    SKU = "sku", _("Item")
+    EMPLOYEE = "employee", _("Employee")
+    OUTLET = "outlet", _("Outlet")
+
+
+class MappingState(models.TextChoices):
+    OPEN = "open", _("Open")
+    MAPPED = "mapped", _("Mapped")
+    IGNORED = "ignored", _("Ignored")
+
+
+class IdMappingQuerySet(models.QuerySet["IdMapping"]):
+    def open(self) -> "IdMappingQuerySet":
+        return self.filter(state=MappingState.OPEN)
+
+    def in_order(self) -> "IdMappingQuerySet":
+        """The longest open first."""
+        return self.order_by("first_seen_at", "id")
+
+
+class IdMapping(models.Model):
+    """What a partner calls an item or a person of the merchant. Outlets have `OutletNumber`.
+
+    Open ones were seen in an event and wait for somebody to say what they are in Posz.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    install = models.ForeignKey(
+        Install, models.CASCADE, related_name="mappings", db_index=False, verbose_name=_("install")
+    )
+    kind = models.CharField(_("kind"), max_length=8, choices=MappedKind)
+    external_id = models.CharField(_("id at the partner"), max_length=255)
+    name = models.CharField(_("name at the partner"), max_length=200, blank=True)
+    posz_id = models.CharField(_("id in Posz"), max_length=200, blank=True)
+    state = models.CharField(
+        _("state"), max_length=7, choices=MappingState, default=MappingState.OPEN
+    )
+    events = models.PositiveIntegerField(_("events"), default=0)
+    first_seen_at = models.DateTimeField(_("first seen"), default=timezone.now)
+    last_seen_at = models.DateTimeField(_("last seen"), default=timezone.now)
+
+    objects = IdMappingQuerySet.as_manager()
+
+    class Meta:
+        db_table = "mapping"
+        verbose_name = _("mapping")
+        verbose_name_plural = _("mappings")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["install", "kind", "external_id"], name="one_mapping_per_external_id"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["install", "first_seen_at"], condition=Q(state="open"), name="mapping_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.external_id}: {self.posz_id or self.state}"

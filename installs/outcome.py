@@ -4,7 +4,7 @@ person who is about to make it.
 Everything is asked of `scope` and `preview`; nothing is decided and nothing is written here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -12,7 +12,8 @@ from uuid import UUID
 from django.utils import timezone
 from django.utils.functional import Promise
 
-from catalog.capabilities import CAPABILITIES
+from catalog.capabilities import CAPABILITIES, Capability
+from catalog.contract_changes import ContractChange, change_of
 from catalog.envelope import ApiError
 from catalog.models import Integration
 from installs import matrix, preview, scope
@@ -62,12 +63,23 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """A place that is served under another version of its contract."""
+
+    surface: Promise
+    change: ContractChange
+
+    def __str__(self) -> str:
+        return str(self.surface)
+
+
+@dataclass(frozen=True, slots=True)
 class Upgrade:
     """What accepting the catalog's versions of today would change."""
 
-    gained: list[Promise]
-    lost: list[Promise]
-    renewed: list[Promise]
+    gained: list[Capability]
+    lost: list[Capability]
+    renewed: list[Renewal]
     shifts: list[matrix.Shift]
 
 
@@ -120,15 +132,15 @@ def upgrade_of(state: State, install: Install) -> Upgrade:
     old, new = install.capability_versions, install.integration.capabilities
     after = [install.scoped(new) if item.id == install.pk else item for item in state.scoped]
     return Upgrade(
-        gained=_surfaces(name for name in new if name not in old),
-        lost=_surfaces(name for name in old if name not in new),
-        renewed=_surfaces(name for name in new if old.get(name, new[name]) != new[name]),
+        gained=[item for name, item in CAPABILITIES.items() if name in new.keys() - old],
+        lost=[item for name, item in CAPABILITIES.items() if name in old.keys() - new],
+        renewed=[
+            Renewal(item.surface, change_of(name, old[name], new[name]))
+            for name, item in CAPABILITIES.items()
+            if name in old.keys() & new and old[name] != new[name]
+        ],
         shifts=matrix.shifts(matrix.names_now(state), state.scoped, after),
     )
-
-
-def _surfaces(names: Iterable[str]) -> list[Promise]:
-    return [CAPABILITIES[name].surface for name in sorted(names, key=list(CAPABILITIES).index)]
 
 
 def carrying_out(state: State, plan: InstallPlan) -> Outcome:

@@ -1,6 +1,6 @@
 from celery import shared_task
 
-from installs import credentials, oauth, plans, reminders
+from installs import credentials, issuer, oauth, plans, reminders, sign_in
 
 
 @shared_task(ignore_result=True)
@@ -17,3 +17,13 @@ def look_after_secrets() -> None:
 @shared_task(ignore_result=True)
 def prune_oauth_states() -> None:
     oauth.prune_states()
+
+
+@shared_task(ignore_result=True)
+def prune_partner_tokens() -> None:
+    issuer.prune_tokens()
+
+
+@shared_task(ignore_result=True)
+def prune_sign_in_trips() -> None:
+    sign_in.prune_trips()

@@ -12,10 +12,10 @@ from django.shortcuts import render
 from django.utils.functional import SimpleLazyObject
 from django_htmx.http import HttpResponseClientRedirect
 
+from installs import sessions
 from installs.access import Actor
-from installs.models import Membership, User
+from installs.models import Membership
 
-SESSION_KEY = "merchant_id"
 P = ParamSpec("P")
 
 
@@ -31,25 +31,21 @@ class TenancyMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        request.memberships = SimpleLazyObject(lambda: memberships_of(request))  # type: ignore[attr-defined]
+        sessions.end_if_over(request)
+        request.reach = SimpleLazyObject(lambda: sessions.reach_of(request))  # type: ignore[attr-defined]
+        request.memberships = SimpleLazyObject(lambda: request.reach.memberships)  # type: ignore[attr-defined]
         return self.get_response(request)
 
-
-def memberships_of(request: HttpRequest) -> list[Membership]:
-    if not isinstance(request.user, User):
-        return []
-    return list(
-        Membership.objects.filter(user=request.user)
-        .select_related("merchant")
-        .prefetch_related("locations")
-        .order_by("merchant__name", "merchant_id")
-    )
+    def process_view(self, request: HttpRequest, *_args: Any) -> HttpResponse | None:
+        if not sessions.is_closed_page(request):
+            return None
+        return render(request, "account/not_your_account.html", status=403)
 
 
 def chosen_membership(request: HttpRequest) -> Membership | None:
     """The merchant chosen in this session, else the first one."""
     memberships: list[Membership] = request.memberships  # type: ignore[attr-defined]
-    chosen = request.session.get(SESSION_KEY)
+    chosen = request.session.get(sessions.MERCHANT)
     for membership in memberships:
         if str(membership.merchant_id) == chosen:
             return membership
@@ -61,7 +57,7 @@ def choose_merchant(request: HttpRequest, merchant_id: UUID) -> bool:
     memberships: list[Membership] = request.memberships  # type: ignore[attr-defined]
     if not any(item.merchant_id == merchant_id for item in memberships):
         return False
-    request.session[SESSION_KEY] = str(merchant_id)
+    request.session[sessions.MERCHANT] = str(merchant_id)
     return True
 
 
@@ -85,8 +81,15 @@ def merchant_page(
         if not request.user.is_authenticated:
             return sign_in_first(request)
         membership = chosen_membership(request)
+        reach: sessions.Reach = request.reach  # type: ignore[attr-defined]
+        if membership is None and reach.closed:
+            context = {"services": reach.closed}
+            return render(request, "account/sign_in_elsewhere.html", context, status=403)
         if membership is None:
             return render(request, "installs/no_merchant.html", status=403)
+        service = reach.emergency.get(membership.merchant_id)
+        if service is not None:
+            sessions.tell_of_emergency(request, membership, service)
         request.membership = membership  # type: ignore[attr-defined]
         request.actor = actor_of(membership)  # type: ignore[attr-defined]
         return view(request, *args, **kwargs)  # type: ignore[arg-type]
@@ -109,4 +112,7 @@ def tenancy_context(request: HttpRequest) -> dict[str, Any]:
     return {
         "memberships": request.memberships,
         "membership": SimpleLazyObject(lambda: chosen_membership(request)),
+        "reach": getattr(request, "reach", None),
+        "remembered_service": SimpleLazyObject(lambda: sessions.remembered_service(request)),
+        "is_of_service": SimpleLazyObject(lambda: sessions.is_of_service(request)),
     }

@@ -10,8 +10,11 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from catalog.envelope import ApiError
+from catalog.prepared import as_uuid, fetch_row
 from installs.access import Actor
 from installs.models import ApiToken
+
+LIVE = "SELECT id, name, role, merchant_id FROM api_token WHERE digest = %s AND revoked_at IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class Caller:
         return Actor(merchant_id, f"token:{self.name}", self.role)
 
 
+def caller_with(digest: str) -> Caller | None:
+    """Whoever holds the token of this digest; None where there is none, or none any more."""
+    row = fetch_row(LIVE, [digest])
+    if row is None:
+        return None
+    token_id, name, role, merchant_id = row
+    return Caller(as_uuid(token_id), name, role, merchant_id and as_uuid(merchant_id))
+
+
 class BearerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         parts = get_authorization_header(request).split()
@@ -51,12 +63,10 @@ class BearerAuthentication(BaseAuthentication):
             return None
         if len(parts) != 2 or parts[0].lower() != b"bearer":
             raise AuthenticationFailed
-        token = ApiToken.objects.filter(
-            digest=ApiToken.digest_of(parts[1].decode("latin-1")), revoked_at=None
-        ).first()
-        if token is None:
+        caller = caller_with(ApiToken.digest_of(parts[1].decode("latin-1")))
+        if caller is None:
             raise AuthenticationFailed
-        return Caller(token.pk, token.name, token.role, token.merchant_id), None
+        return caller, None
 
     def authenticate_header(self, request: Request) -> str:  # noqa: ARG002
         return "Bearer"

@@ -18,7 +18,8 @@ from installs.models import Connection, Install
 
 
 def has_test(integration: Integration) -> bool:
-    return bool(integration.verification_request)
+    """A partner's is declared; that of a sign-in service is the same for all of them."""
+    return bool(integration.verification_request) or _is_sign_in(integration)
 
 
 def check(integration: Integration, config: Mapping[str, Any]) -> Verdict | None:
@@ -35,6 +36,8 @@ def check(integration: Integration, config: Mapping[str, Any]) -> Verdict | None
         raise ApiError(
             "config_invalid", _("The key was not accepted, so nothing was saved."), fields=fields
         )
+    if verdict.outcome is Outcome.WRONG_ADDRESS:
+        raise ApiError("config_invalid", fields={"issuer": [verdict.message]})
     return verdict
 
 
@@ -47,6 +50,10 @@ def note(row: Install, verdict: Verdict | None) -> None:
 
 
 NOTED = ("connection", "connection_problem")
+
+
+def _is_sign_in(integration: Integration) -> bool:
+    return "auth_provider" in integration.capabilities
 
 
 def _key_names(integration: Integration) -> list[str]:

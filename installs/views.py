@@ -23,15 +23,18 @@ from installs import (
     history,
     lifecycle,
     listing,
+    mappings,
     outcome,
     plans,
     preview,
+    sign_in,
     verification,
 )
-from installs.access import ALLOWED, Actor, Verb
+from installs.access import ALLOWED, Actor, Verb, needed
 from installs.delivery_notes import delivery_notes
 from installs.detail import Refusal, block_for, own_installs, scopes_for
 from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant
+from installs.outlet_form import OutletForm, form_of
 from installs.state import State, state_of
 from installs.tenancy import MerchantRequest, choose_merchant, merchant_page
 
@@ -55,6 +58,7 @@ DONE: dict[str, Promise] = {
     "test": gettext_lazy("%(name)s is tested."),
     "uninstall": gettext_lazy("%(name)s is uninstalled."),
     "upgrade": gettext_lazy("%(name)s runs its latest version."),
+    "outlets": gettext_lazy("The outlet numbers at %(name)s are saved."),
     "undo": gettext_lazy("Everything is as it was before the switch."),
 }
 # These ask first, and show what will happen.
@@ -284,7 +288,7 @@ def planned(
     actor: Actor, integration: Integration, place: UUID | None, config: dict[str, Any]
 ) -> str:
     """A plan to install, refused for whatever the install itself would be refused for."""
-    actor.require(Verb.INSTALL, place)
+    lifecycle.require_install(actor, integration, place)
     cleaned = lifecycle.clean_config(lifecycle.installable(integration), config, place, config)
     verification.check(integration, cleaned)
     answer = preview.what_would_happen(
@@ -342,7 +346,8 @@ def answered(
 
 
 def question(request: MerchantRequest, row: Install, verb: str) -> HttpResponse:
-    request.actor.require(Verb(verb), row.location_id)
+    held = {*row.capability_versions, *row.integration.capabilities}
+    request.actor.require(needed(Verb(verb), held), row.location_id)
     state = state_of(request.actor.merchant_id)
     found = (
         outcome.removing(state, row)
@@ -371,6 +376,7 @@ def detail_page(
     integration: Integration,
     refusal: Refusal | None = None,
     undo: InstallPlan | None = None,
+    outlets: OutletForm | None = None,
 ) -> HttpResponse:
     merchant, actor = request.membership.merchant, request.actor
     state = state_of(merchant.pk)
@@ -378,19 +384,28 @@ def detail_page(
     wide = next((install for install in installs if install.location_id is None), None)
     entries = AuditEntry.objects.for_merchant(merchant.pk).filter(integration_slug=integration.slug)
     notes = delivery_notes(merchant.pk)
+    to_map = mappings.open_counts(row.pk for row in installs) if integration.has_ids_to_map else {}
     scopes = scopes_for(actor, integration, installs, state.locations.values(), refusal)
     chosen = next((item for item in scopes if item.is_chosen), None)
     at_form = refusal if refusal and refusal.install_id is None else None
     context = {
         "row": listing.Row(integration, tuple(installs), notes),
         "blocks": [
-            block_for(actor, state, install, refusal, wide, notes.get(install.pk))
+            block_for(
+                actor,
+                state,
+                install,
+                refusal,
+                wide,
+                notes.get(install.pk),
+                to_map.get(install.pk, 0),
+            )
             for install in installs
         ],
         "scopes": scopes,
         "is_open": any(item.is_allowed and not item.is_taken for item in scopes),
         "has_all": wide is not None,
-        "may_install": Verb.INSTALL in ALLOWED[actor.role],
+        "may_install": needed(Verb.INSTALL, integration.capabilities) in ALLOWED[actor.role],
         "outcome": outcome.installing(state, integration, chosen.location_id) if chosen else None,
         "inputs": config_form.inputs(
             integration,
@@ -398,10 +413,12 @@ def detail_page(
             errors=at_form.fields if at_form else None,
         ),
         "undo": outcome.undo_of(actor, state, undo) if undo else None,
+        "outlets": outlets or form_of(actor, integration),
         "lines": history.lines(merchant, entries.latest_first()[:RECENT]),
+        "sign_in": sign_in.shown(actor) if "auth_provider" in integration.capabilities else None,
         **refused(merchant, actor, state, integration, at_form),
     }
-    status = refusal.error.status if refusal else 200
+    status = refusal.error.status if refusal else outlets.status if outlets else 200
     return show(request, "installs/_detail.html", integration, context, status)
 
 

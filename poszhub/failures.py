@@ -6,13 +6,28 @@ Also on a development machine: Django's debug pages print settings and local var
 import logging
 from collections.abc import Callable
 
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 
 from catalog.envelope import ApiError, failure_response
 
 logger = logging.getLogger(__name__)
+
+
+class KnownHostMiddleware:
+    """Refuses a foreign `Host` before another middleware asks for it, which would show a debug page."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return bad_request(request)
+        return self.get_response(request)
 
 
 class FailureMiddleware:
@@ -39,7 +54,7 @@ class FailureMiddleware:
 
 
 def is_api(request: HttpRequest) -> bool:
-    return request.path.startswith("/v1/")
+    return request.path == "/v1" or request.path.startswith("/v1/")
 
 
 def page(request: HttpRequest, status: int) -> HttpResponse:
@@ -50,6 +65,7 @@ def page(request: HttpRequest, status: int) -> HttpResponse:
     return response
 
 
+@csrf_exempt
 def not_found(request: HttpRequest, *_args: object, **_kwargs: object) -> HttpResponse:
     if is_api(request):
         return ApiError("not_found").response()

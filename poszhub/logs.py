@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -20,15 +20,20 @@ SANE_ID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
+def id_of(meta: Mapping[str, Any]) -> str:
+    """The caller's own id where it is a sane one, else a new one."""
+    given = meta.get("HTTP_X_REQUEST_ID", "")
+    return given if SANE_ID.fullmatch(given) else uuid4().hex
+
+
 class RequestIdMiddleware:
-    """Gives every request an id, the caller's own where it is a sane one, and tells it back."""
+    """Gives every request an id and tells it back."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        current = given if SANE_ID.fullmatch(given) else uuid4().hex
+        current = id_of(request.META)
         token = request_id.set(current)
         try:
             response = self.get_response(request)

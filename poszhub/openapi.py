@@ -1,10 +1,19 @@
-"""What the generator can't see of the API: the webhook door, and the one shape of every error."""
+"""The API's own description, and what its generator can't see: the webhook door, the token endpoint,
+and the one shape of every other error.
+"""
 
+from functools import cache
 from typing import Any
 
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import override as language
+from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiYamlRenderer
 
-from catalog.envelope import STATUS_OF
+from catalog.envelope import STATUS_OF, ApiError
+from dispatch.operations import all_objects
 from webhooks.catalogue import EVENT_TYPES, schema_of
 from webhooks.event_types.common import DEFS
 
@@ -34,7 +43,7 @@ RECEIPT: dict[str, Any] = {
         "id": {"type": "string", "format": "uuid"},
     },
 }
-INBOUND = {
+INBOUND: dict[str, Any] = {
     "post": {
         "operationId": "integrations_webhook",
         "tags": ["partners"],
@@ -91,6 +100,78 @@ INBOUND = {
         },
     }
 }
+INBOUND_AT_ADDRESS = {
+    "post": {
+        **INBOUND["post"],
+        "operationId": "integrations_webhook_address",
+        "summary": "Post an event to the address of one install",
+        "description": (
+            "For providers that sign nothing. The last part of the address is known to whoever made "
+            "it; the event is believed once the provider has confirmed it."
+        ),
+        "security": [{}],
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            for name in ("slug", "secret")
+        ],
+    }
+}
+TOKEN_FIELDS = {
+    "type": "object",
+    "required": ["grant_type"],
+    "properties": {
+        "grant_type": {"const": "client_credentials"},
+        "client_id": {"type": "string", "maxLength": 500},
+        "client_secret": {"type": "string", "maxLength": 500},
+        "scope": {"type": "string", "maxLength": 500, "description": "Read and not needed."},
+    },
+}
+TOKEN_ERROR = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {"error": {"type": "string"}, "error_description": {"type": "string"}},
+}
+
+
+def token_answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+TOKEN: dict[str, Any] = {
+    "post": {
+        "operationId": "oauth_token",
+        "tags": ["partners"],
+        "summary": "Get a bearer token to call Posz with",
+        "description": (
+            "For partners whose webhooks carry a bearer token. RFC 6749, section 4.4; refusals have "
+            "the shape of its section 5.2, here and nowhere else."
+        ),
+        "security": [{"partnerClient": []}, {}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/x-www-form-urlencoded": {"schema": TOKEN_FIELDS},
+                "application/json": {"schema": TOKEN_FIELDS},
+            },
+        },
+        "responses": {
+            "200": token_answer(
+                "The token. It is shown once.",
+                {
+                    "type": "object",
+                    "required": ["access_token", "token_type", "expires_in"],
+                    "properties": {
+                        "access_token": {"type": "string"},
+                        "token_type": {"const": "Bearer"},
+                        "expires_in": {"type": "integer", "description": "Seconds."},
+                    },
+                },
+            ),
+            "401": token_answer("`invalid_client`.", TOKEN_ERROR),
+            "default": token_answer("Refused: see `error`.", TOKEN_ERROR),
+        },
+    }
+}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -136,16 +217,27 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
     """Postprocessing hook of drf-spectacular."""
     result["paths"]["/v1/integrations/{slug}/webhook"] = INBOUND
+    result["paths"]["/v1/integrations/{slug}/webhook/{secret}"] = INBOUND_AT_ADDRESS
+    result["paths"]["/v1/oauth/token"] = TOKEN
     components = result.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     schemas["Error"] = ERROR
     schemas.update({f"Event{name}": with_shared_objects(schema) for name, schema in DEFS.items()})
+    schemas.update(
+        {
+            f"Contract{name}": schema
+            for name, schema in all_objects("#/components/schemas/Contract{name}").items()
+        }
+    )
     result["webhooks"] = {name: webhook_of(name) for name in EVENT_TYPES}
-    components.setdefault("securitySchemes", {})["webhookSignature"] = {
+    schemes = components.setdefault("securitySchemes", {})
+    schemes["webhookSignature"] = {
         "type": "apiKey",
         "in": "header",
-        "name": "X-{Slug}-Signature",
+        "name": "X-Slug-Signature",
+        "description": "With the integration's own slug in the name, such as X-Spliteasy-Signature.",
     }
+    schemes["partnerClient"] = {"type": "http", "scheme": "basic"}
     answer = {
         "description": "Refused: see `error.code`.",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
@@ -155,3 +247,23 @@ def complete(result: dict[str, Any], **_kwargs: Any) -> dict[str, Any]:
             if method in METHODS:
                 operation["responses"].setdefault("default", answer)
     return result
+
+
+@cache
+def document() -> bytes:
+    """In YAML and English. Made once by each process: it takes a second, and anybody may ask."""
+    with language("en"):
+        schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    renderer: Any = OpenApiYamlRenderer()
+    rendered: bytes = renderer.render(schema, renderer_context={})
+    return rendered
+
+
+@csrf_exempt
+def serve_document(request: HttpRequest) -> HttpResponse:
+    if request.method not in {"GET", "HEAD"}:
+        return ApiError("method_not_allowed").response()
+    named = {"Content-Disposition": 'inline; filename="Posz Hub.yaml"'}
+    return HttpResponse(
+        document(), content_type=f"{OpenApiYamlRenderer.media_type}; charset=utf-8", headers=named
+    )

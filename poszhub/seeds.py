@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from catalog.capabilities import CAPABILITIES, Direction
 from catalog.models import AuthShape, Integration, IntegrationStatus
+from dispatch.operations import all_operations, contract_of, told_operations
 from dispatch.sandbox.oauth import CLIENT_ID, SCOPES
 from installs.credentials import client_secret, ensure_secrets, set_client_secret
 from installs.models import ApiToken, Location, Membership, Merchant, Role, User
@@ -206,6 +208,28 @@ DEMO_TEXTS = {
 }
 
 
+DEMO_PARTNER: dict[str, Any] = {
+    "category_id": "analytics",
+    "is_demo": True,
+    "name_en": "Test Partner",
+    "name_id": "Mitra Uji",
+    "tagline_en": "One partner for every place in Posz",
+    "tagline_id": "Satu mitra untuk semua tempat di Posz",
+    "description_en": (
+        "A demo partner that can do whatever an integration can do: codes and lines on receipts, "
+        "payments, bookings, delivery orders, loyalty, messages, and exports of all kinds. Install it "
+        "at one outlet and try each of them there. Only signing in is not among them."
+    ),
+    "description_id": (
+        "Mitra demo yang bisa melakukan semua yang bisa dilakukan integrasi: kode dan baris di struk, "
+        "pembayaran, reservasi, pesanan antar, loyalitas, pesan, dan segala macam ekspor. Pasang di "
+        "satu outlet dan coba semuanya di sana. Hanya login yang tidak termasuk."
+    ),
+    "auth_shape": AuthShape.PLATFORM_SHARED,
+    "data_residency": "id",
+}
+
+
 DEMO_OAUTH: dict[str, Any] = {
     "category_id": "crm",
     "status": IntegrationStatus.AVAILABLE,
@@ -230,13 +254,189 @@ DEMO_OAUTH: dict[str, Any] = {
 }
 
 
+OPENID: dict[str, Any] = {
+    "category_id": "hr",
+    "name_en": "Your own sign-in",
+    "name_id": "Login Anda sendiri",
+    "tagline_en": "Your team signs in with the accounts it already has",
+    "tagline_id": "Tim Anda masuk dengan akun yang sudah dimiliki",
+    "description_en": (
+        "Connect the OpenID Connect provider of your business: Google Workspace, Microsoft Entra, "
+        "Keycloak and others. Everybody who works with Posz Hub then signs in there, and whoever "
+        "leaves your business is locked out here too. Groups at the provider can decide who is an "
+        "owner, a manager or a viewer. Should the provider ever fail, owners still get in with "
+        "their password."
+    ),
+    "description_id": (
+        "Hubungkan penyedia OpenID Connect bisnis Anda: Google Workspace, Microsoft Entra, Keycloak, "
+        "dan lainnya. Semua orang yang memakai Posz Hub lalu masuk lewat sana, dan siapa pun yang "
+        "keluar dari bisnis Anda juga tidak bisa masuk lagi di sini. Grup di penyedia dapat "
+        "menentukan siapa pemilik, manajer, atau pemantau. Bila penyedia bermasalah, pemilik tetap "
+        "dapat masuk dengan kata sandi."
+    ),
+    "auth_shape": AuthShape.MERCHANT_KEY,
+    "capabilities": {"auth_provider": 1},
+    "data_residency": "id",
+}
+
+
+def _openid_field(order: int, title: str, title_id: str, **rules: Any) -> dict[str, Any]:
+    """A setting of the sign-in service. What is true or false is no text."""
+    text = {} if rules.get("type") == "boolean" else {"type": "string", "maxLength": 400}
+    fixed = {"title": title, "x-title-id": title_id, "x-order": order, "x-scope": "merchant"}
+    return text | fixed | rules
+
+
+OPENID_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "required": ["issuer", "client_id", "client_secret"],
+    "properties": {
+        "issuer": _openid_field(
+            1,
+            "Issuer",
+            "Penerbit (issuer)",
+            format="uri",
+            **{
+                "x-help-en": "Exactly as your provider writes it, such as "
+                "https://accounts.google.com. Mind a slash at the end.",
+                "x-help-id": "Persis seperti ditulis penyedia Anda, misalnya "
+                "https://accounts.google.com. Perhatikan garis miring di akhir.",
+            },
+        ),
+        "client_id": _openid_field(2, "Client ID", "Client ID"),
+        "client_secret": _openid_field(3, "Client secret", "Client secret", **{"x-secret": True}),
+        "link_by_email": _openid_field(
+            4,
+            "Recognise members by their e-mail address",
+            "Kenali anggota dari alamat e-mail",
+            type="boolean",
+            default=True,
+            **{
+                "x-help-en": "The first time somebody signs in. Only people who already work for "
+                "you here, and only addresses that the provider calls verified.",
+                "x-help-id": "Saat seseorang masuk pertama kali. Hanya orang yang sudah bekerja "
+                "untuk Anda di sini, dan hanya alamat yang terverifikasi di penyedia.",
+            },
+        ),
+        "domains": _openid_field(
+            5,
+            "Accepted e-mail domains",
+            "Domain e-mail yang diterima",
+            **{
+                "x-help-en": "Separated by commas. Empty accepts all; fill it in where everybody can "
+                "have an account at the provider.",
+                "x-help-id": "Dipisahkan koma. Kosong berarti semua diterima; isi bila siapa saja "
+                "dapat memiliki akun di penyedia.",
+                "x-placeholder-en": "mapleandoat.id",
+                "x-placeholder-id": "mapleandoat.id",
+            },
+        ),
+        "group_claim": _openid_field(
+            6, "Name of the claim with groups", "Nama klaim berisi grup", default="groups"
+        ),
+        "owner_groups": _openid_field(
+            7,
+            "Groups of owners",
+            "Grup pemilik",
+            **{
+                "x-help-en": "Separated by commas. As soon as one of the three is filled in, groups "
+                "decide at every sign-in, and whoever is in none of them is refused.",
+                "x-help-id": "Dipisahkan koma. Begitu salah satu dari ketiganya diisi, grup "
+                "menentukan setiap kali masuk, dan yang tidak termasuk akan ditolak.",
+            },
+        ),
+        "manager_groups": _openid_field(8, "Groups of managers", "Grup manajer"),
+        "viewer_groups": _openid_field(9, "Groups of viewers", "Grup pemantau"),
+        "create_people": _openid_field(
+            10,
+            "Let in people who do not work for you here yet",
+            "Terima orang yang belum bekerja untuk Anda di sini",
+            type="boolean",
+            default=False,
+            **{
+                "x-help-en": "With the role of their group, and nobody without one.",
+                "x-help-id": "Dengan peran grupnya; tanpa grup tidak diterima.",
+            },
+        ),
+        "password_fallback": _openid_field(
+            11,
+            "Passwords while the provider does not answer",
+            "Kata sandi selama penyedia tidak menjawab",
+            type="boolean",
+            default=True,
+            **{
+                "x-help-en": "For an hour each time. Owners can always use their password in an "
+                "emergency.",
+                "x-help-id": "Selama satu jam setiap kali. Pemilik selalu dapat memakai kata sandi "
+                "dalam keadaan darurat.",
+            },
+        ),
+        "extra_scopes": _openid_field(
+            12,
+            "Further scopes",
+            "Scope tambahan",
+            **{
+                "x-help-en": "Where your provider wants one for groups. Separated by spaces.",
+                "x-help-id": "Bila penyedia Anda mensyaratkannya untuk grup. Dipisahkan spasi.",
+            },
+        ),
+    },
+}
+
+
+def _openid() -> Integration:
+    """A real integration: the merchant names the provider."""
+    row = Integration.objects.filter(slug="openid-connect").first()
+    if row is None:
+        status = IntegrationStatus.AVAILABLE
+        row = Integration(
+            slug="openid-connect", status=status, config_schema=OPENID_SCHEMA, **OPENID
+        )
+        row.full_clean()
+        row.save(force_insert=True)
+    return row
+
+
 def _demo_partners() -> list[Integration]:
     return [
         *(_demo(slug, "receipt_qr", *texts) for slug, texts in DEMO_QR.items()),
         *(_demo(slug, "pay_at_table", *texts) for slug, texts in DEMO_TABLE.items()),
         _demo("demo-key", "receipt_pretext", *DEMO_GREETING, settings_of=MERCHANT_KEY),
+        _demo_partner(),
         _demo_oauth(),
+        _openid(),
     ]
+
+
+def _demo_partner() -> Integration:
+    """It has every capability that goes over the Posz contract, and hears of all that these are told."""
+    capabilities = {name: max(item.versions) for name, item in CAPABILITIES.items()}
+    # Who signs in where is decided for a whole business, not for the outlet of a try.
+    del capabilities["auth_provider"]
+    told = {
+        event
+        for contract, operation in all_operations()
+        if operation.direction is Direction.OUTBOUND and contract.capability in capabilities
+        for event in operation.events
+    }
+    posted = {
+        operation.name: contract.capability
+        for contract, operation in told_operations()
+        if contract.capability in capabilities
+    }
+    # Of customers it gets what the merchant lets out, and nothing unless asked for.
+    gate = contract_of("customer_export", 1).config_schema()["properties"]
+    settings_of = {
+        **DEMO_PARTNER,
+        "config_schema": {
+            "type": "object",
+            "properties": {name: gate[name] for name in ("purposes", "fields")},
+        },
+        "capabilities": capabilities,
+        "outbound_events": sorted(told),
+        "inbound_events": posted,
+    }
+    return _played("demo-partner", settings_of)
 
 
 def _demo_oauth() -> Integration:
@@ -284,24 +484,30 @@ def _demo(
     *,
     settings_of: dict[str, Any] | None = None,
 ) -> Integration:
-    row, is_new = Integration.objects.get_or_create(
-        slug=slug,
-        defaults={
-            **DEMO_TEXTS[capability],
-            "is_demo": True,
-            "name_en": name_en,
-            "name_id": name_id,
-            "tagline_en": line_en,
-            "tagline_id": line_id,
-            "auth_shape": AuthShape.PLATFORM_SHARED,
-            "capabilities": {capability: 1},
-            "outbound_events": ["order.paid"],
-            "data_residency": "id",
-            "api_base_url": f"{_sandbox()}/demo/{slug}",
-            "outbound_url": f"{_sandbox()}/events/{slug}",
-            **(settings_of or {}),
-        },
-    )
+    texts = {
+        "name_en": name_en,
+        "name_id": name_id,
+        "tagline_en": line_en,
+        "tagline_id": line_id,
+    }
+    fixed = {
+        **DEMO_TEXTS[capability],
+        "is_demo": True,
+        "auth_shape": AuthShape.PLATFORM_SHARED,
+        "capabilities": {capability: 1},
+        "outbound_events": ["order.paid"],
+        "data_residency": "id",
+    }
+    return _played(slug, {**fixed, **texts, **(settings_of or {})})
+
+
+def _played(slug: str, fields: dict[str, Any]) -> Integration:
+    """A row that is available from the start, at the sandbox's address of today."""
+    addresses = {
+        "api_base_url": f"{_sandbox()}/demo/{slug}",
+        "outbound_url": f"{_sandbox()}/events/{slug}",
+    }
+    row, is_new = Integration.objects.get_or_create(slug=slug, defaults={**addresses, **fields})
     if is_new:
         row.status = IntegrationStatus.AVAILABLE
         row.full_clean()

@@ -30,6 +30,13 @@ def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in os.environ.get(name, default).split(",") if item.strip()]
 
 
+def env_count(name: str, default: int, *, least: int = 1) -> int:
+    number = int(os.environ.get(name, default))
+    if number < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}.")
+    return number
+
+
 def required(name: str) -> str:
     value = os.environ.get(name) or (development_keys(VAR_DIR).get(name) if DEBUG else None)
     if not value:
@@ -93,7 +100,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "poszhub.api_chain.ApiMiddleware",
     "poszhub.logs.RequestIdMiddleware",
+    "poszhub.failures.KnownHostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -109,6 +118,14 @@ MIDDLEWARE = [
     "poszhub.failures.FailureMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "installs.tenancy.TenancyMiddleware",
+]
+# All that stands before a view under /v1.
+API_MIDDLEWARE = [
+    "poszhub.logs.RequestIdMiddleware",
+    "poszhub.failures.KnownHostMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "poszhub.language.LanguageMiddleware",
+    "poszhub.api_chain.AnswerMiddleware",
 ]
 
 CSRF_FAILURE_VIEW = "poszhub.failures.csrf_failure"
@@ -175,6 +192,9 @@ CELERY_BEAT_SCHEDULE = {
     "look-after-deliveries": {"task": "webhooks.tasks.look_after_deliveries", "schedule": 10.0},
     "run-recoveries": {"task": "webhooks.tasks.run_recoveries", "schedule": 15.0},
     "sweep-inbound": {"task": "webhooks.tasks.sweep_inbound", "schedule": 15.0},
+    "unpark-inbound": {"task": "webhooks.tasks.unpark_inbound", "schedule": 15.0},
+    "ask-for-schedules": {"task": "webhooks.tasks.ask_for_schedules", "schedule": 15.0},
+    "prune-inbound": {"task": "webhooks.tasks.prune_inbound", "schedule": 3600.0},
     "provision-due": {"task": "dispatch.tasks.provision_due", "schedule": 15.0},
     "mail-attention": {"task": "webhooks.tasks.mail_attention", "schedule": 60.0},
     "close-expired-plans": {"task": "installs.tasks.close_expired_plans", "schedule": 600.0},
@@ -182,8 +202,14 @@ CELERY_BEAT_SCHEDULE = {
         "task": "installs.tasks.look_after_secrets",
         "schedule": crontab(hour="1", minute="17"),
     },
+    "prune-partner-tokens": {"task": "installs.tasks.prune_partner_tokens", "schedule": 3600.0},
+    "confirm-due": {"task": "webhooks.tasks.confirm_due", "schedule": 15.0},
+    "prune-hints": {"task": "webhooks.tasks.prune_hints", "schedule": 3600.0},
+    "sweep-payments": {"task": "dispatch.tasks.sweep_payments", "schedule": 15.0},
+    "certify-due": {"task": "dispatch.tasks.certify_due", "schedule": 15.0},
     "refresh-due": {"task": "dispatch.tasks.refresh_due", "schedule": 15.0},
     "revoke-due": {"task": "dispatch.tasks.revoke_due", "schedule": 30.0},
+    "prune-sign-in-trips": {"task": "installs.tasks.prune_sign_in_trips", "schedule": 3600.0},
     "prune-oauth-states": {"task": "installs.tasks.prune_oauth_states", "schedule": 3600.0},
 }
 CELERY_TASK_IGNORE_RESULT = True
@@ -197,6 +223,7 @@ AUTH_USER_MODEL = "installs.User"
 AUTHENTICATION_BACKENDS = [
     "django.contrib.auth.backends.ModelBackend",
     "allauth.account.auth_backends.AuthenticationBackend",
+    "installs.sessions.SignInServiceBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -216,6 +243,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {"sign_in_service": "60/m/ip"}
 # Sign-in through one OpenID Connect provider beside passwords; all three, or none.
 OIDC_ISSUER = os.environ.get("OIDC_ISSUER", "").rstrip("/")
 SOCIALACCOUNT_ADAPTER = "poszhub.single_sign_on.SingleSignOnAdapter"
@@ -287,6 +315,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "poszhub.openapi.complete",
     ],
+    # Names that must not change when another field gets the same name.
+    "ENUM_NAME_OVERRIDES": {
+        "ResultEnum": "webhooks.recovery.RESULTS",
+        "InboundResultEnum": "webhooks.inbound_recovery.RESULTS",
+        "InboundStatusEnum": "webhooks.models.InboundStatus",
+        "PaymentStateEnum": "dispatch.payment_models.State",
+        "RefundStateEnum": "dispatch.payment_models.RefundState",
+        "PaymentSourceEnum": "dispatch.payment_models.Source",
+    },
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
 }
@@ -328,7 +365,17 @@ OUTBOUND_HTTPS_ONLY = not DEBUG
 DISPATCH_BREAKER_FAILURES = 3
 DISPATCH_BREAKER_OPEN_FOR = timedelta(seconds=30)
 DISPATCH_THREADS_PER_PARTNER = 32
-INBOUND_RATE_PER_MINUTE = int(os.environ.get("INBOUND_RATE_PER_MINUTE", "6000"))
+PARTNER_TOKEN_SECONDS = env_count("PARTNER_TOKEN_SECONDS", 3_600)
+INBOUND_RATE_PER_MINUTE = env_count("INBOUND_RATE_PER_MINUTE", 6_000)
+# How many new events may come at once after a quiet time; 0 stands for those of a minute.
+INBOUND_BURST = env_count("INBOUND_BURST", 0, least=0)
+INBOUND_INTEGRATION_RATE_PER_MINUTE = env_count("INBOUND_INTEGRATION_RATE_PER_MINUTE", 60_000)
+# How many webhooks that prove nothing an integration takes; those that prove their sender have the
+# rates above.
+HINTS_PER_MINUTE = env_count("HINTS_PER_MINUTE", 120)
+# For how long the bodies of processed inbound events are kept, and at least their rows.
+INBOUND_BODY_DAYS = env_count("INBOUND_BODY_DAYS", 90)
+INBOUND_ROW_DAYS = env_count("INBOUND_ROW_DAYS", 400)
 DELIVERY_TIMEOUT_SECONDS = float(os.environ.get("DELIVERY_TIMEOUT_SECONDS", "15"))
 
 # What Prometheus shows as its bearer token; without one, metrics are served while DEBUG is on only.

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from poszhub.celery import app as celery_app
 from tests import stack
 from tests.stack import Hub
+from webhooks import tally
 
 CHROMIUM = stack.find_chromium()
 CHROMIUM_ARGS = [
@@ -34,10 +35,10 @@ def worker_number() -> int:
 
 
 def redis_of_this_worker(number: int) -> str:
-    """The address of one of its three databases, or nothing where there is no Redis."""
+    """The address of one of its four databases, or nothing where there is no Redis."""
     if not settings.REDIS_URL:
         return ""
-    return stack.redis_database(settings.REDIS_URL, 3 * worker_number() + number)
+    return stack.redis_database(settings.REDIS_URL, 4 * worker_number() + number)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -78,6 +79,12 @@ def django_db_modify_db_settings(
     if not ON_POSTGRES:
         file = tmp_path_factory.mktemp("database") / "test.sqlite3"
         connections["default"].settings_dict["TEST"]["NAME"] = str(file)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_tally_by_itself() -> None:
+    """Tests write down what was counted themselves: a thread would be outside their transaction."""
+    tally.EVERY_SECONDS = 86_400.0
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +133,17 @@ def live_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
             server = stack.fresh_database(os.environ["DATABASE_URL"])
             where["DATABASE_URL"] = running.enter_context(server)
         yield running.enter_context(stack.running_hub(tmp_path_factory.mktemp("hub"), **where))
+
+
+@pytest.fixture(scope="session")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    """One hub as it is deployed, for all tests of this process that need PostgreSQL and Redis."""
+    folder = tmp_path_factory.mktemp("production")
+    with (
+        stack.fresh_database(os.environ["DATABASE_URL"]) as database,
+        stack.production(folder, DATABASE_URL=database, REDIS_URL=redis_of_this_worker(3)) as hub,
+    ):
+        yield hub
 
 
 @pytest.fixture

@@ -1,18 +1,28 @@
 """Rows for tests, each with what a test does not care about filled in."""
 
 import itertools
+import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.utils import timezone
 
 from catalog.models import AuthShape, Category, Integration, IntegrationStatus
+from dispatch.models import PaymentIntent
 from installs import lifecycle
 from installs.access import Actor
 from installs.credentials import ensure_secrets, set_client_secret
 from installs.models import ApiToken, Install, Location, Membership, Merchant, Role, User
 from webhooks.claims import Claimed
-from webhooks.models import Attention, Delivery, DeliveryHealth, DeliveryStatus, Event
+from webhooks.models import (
+    Attention,
+    Delivery,
+    DeliveryHealth,
+    DeliveryStatus,
+    Event,
+    InboundEvent,
+)
 from webhooks.sending import Job
 
 numbers = itertools.count(1)
@@ -147,6 +157,47 @@ def make_delivery(install: Install, **over: Any) -> Delivery:
         install_id=install.pk,
         **(defaults | over),
     )
+
+
+def make_inbound(install: Install, **over: Any) -> InboundEvent:
+    """One that was received and not worked on, in the body that Posz expects."""
+    number = over.pop("provider_event_id", f"evt-{next(numbers)}")
+    body = {
+        "event_id": number,
+        "type": over.get("type", "bill.settled"),
+        "merchant_id": str(install.merchant_id),
+        "data": over.pop("data", {"bill_token": "tok"}),
+    }
+    defaults: dict[str, Any] = {
+        "type": "bill.settled",
+        "capability": "payment_webhook_inbound",
+        "body": json.dumps(body).encode(),
+        "body_digest": "0" * 64,
+    }
+    return InboundEvent.objects.create(
+        install_id=install.pk,
+        integration=install.integration,
+        merchant=install.merchant,
+        provider_event_id=number,
+        **(defaults | over),
+    )
+
+
+def make_payment(install: Install, location: Location, **over: Any) -> PaymentIntent:
+    """One that the partner was asked to start, and that nobody has paid yet."""
+    defaults: dict[str, Any] = {
+        "merchant": install.merchant,
+        "integration": install.integration,
+        "install_id": install.pk,
+        "location": location,
+        "payment_id": f"pay-{next(numbers)}",
+        "order_id": "o-1",
+        "amount_cents": 5000000,
+        "currency": "IDR",
+        "expires_at": timezone.now() + timedelta(minutes=15),
+        "next_sweep_at": timezone.now() + timedelta(seconds=15),
+    }
+    return PaymentIntent.objects.create(**(defaults | over))
 
 
 def make_health(install: Install, **over: Any) -> DeliveryHealth:

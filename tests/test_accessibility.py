@@ -58,14 +58,77 @@ DeliveryHealth.objects.update_or_create(install_id=install.pk, defaults={
     "last_success_at": now - timedelta(days=1),
 })
 Endpoint.objects.get_or_create(integration=partner)
+print("install", install.pk)
+"""
+# One received event of every kind, an incident and a refusal.
+RECEIVED = """
+from datetime import timedelta
+from uuid import uuid4
+from django.utils import timezone
+from catalog.models import Integration
+from dispatch.models import ParkedReport, PaymentIntent, TableCheck, TablePayment
+from installs import lifecycle
+from installs.access import Actor
+from installs.models import Install, Merchant, Role
+from webhooks.models import InboundEvent, InboundIncident, InboundRefusal
+merchant = Merchant.objects.get(name="Maple & Oat")
+# The story of SplitEasy begins where it is not installed.
+partner = Integration.objects.get(slug="demo-qr-d")
+actor = Actor(merchant.pk, "test", Role.OWNER)
+mine = Install.objects.filter(merchant=merchant, integration=partner)
+install = mine.first() or lifecycle.install(actor, partner)
+now = timezone.now()
+for status, problem in (
+    ("processed", ""), ("received", ""), ("received", "KeyError"), ("quarantined", "TypeError"),
+):
+    event = InboundEvent.objects.create(
+        install_id=install.pk, integration=partner, merchant=merchant, type="bill.settled",
+        capability="payment_webhook_inbound", provider_event_id=str(uuid4()), status=status,
+        problem=problem, attempts=5 if problem else 0, due_at=now + timedelta(hours=1),
+        mismatched_at=now, is_late=status == "processed", body=b'{"a": "<b>"}',
+        headers=[["X-Signature", "abc"]],
+    )
+print("aside", event.pk)
+InboundIncident.objects.update_or_create(install_id=install.pk, defaults={
+    "merchant": merchant, "integration": partner, "problem": "TypeError", "mailed_at": now,
+})
+place = {"merchant": merchant, "integration": partner, "install_id": install.pk}
+outlet = merchant.locations.first()
+for state, problem in (("pending_verification", ""), ("pending_verification", "amount_mismatch")):
+    PaymentIntent.objects.create(
+        **place, location=outlet, payment_id=str(uuid4()), order_id="o-1", amount_cents=5000000,
+        currency="IDR", state=state, problem=problem, expires_at=now, provider_ref="p-1",
+    )
+ParkedReport.objects.create(
+    **place, event_id=str(uuid4()), provider_ref="p-2", kind="payment", status="paid",
+    amount_cents=5000000, currency="IDR",
+)
+check, _is_new = TableCheck.objects.get_or_create(
+    merchant=merchant, check_id="chk-1", defaults={
+        "location": outlet, "version": 1, "table": "12", "total_cents": 1, "paid_cents": 0,
+    },
+)
+TablePayment.objects.create(
+    **place, location=outlet, check_row=check, payment_id=str(uuid4()), lock_until=now,
+    asked_cents=1, state="applied", amount_cents=2000000, overpaid_cents=2000000, applied_at=now,
+)
+InboundRefusal.objects.get_or_create(
+    slug="demo-qr-d", merchant_id=merchant.pk, reason="integration_disabled",
+    hour=now.replace(minute=0, second=0, microsecond=0),
+    defaults={"first_at": now, "last_at": now, "count": 2},
+)
 """
 PUBLIC = [
     "/accounts/login/",
     "/accounts/password/reset/",
     "/accounts/password/reset/done/",
     "/accounts/signup/",
+    "/accounts/sso/00000000-0000-0000-0000-000000000000/",
     "/accounts/inactive/",
+    "/docs/integrations",
     "/docs/integrations/events",
+    "/docs/integrations/capabilities/payment_method",
+    "/docs/integrations/webhooks",
     "/nothing-here",
 ]
 SIGNED_IN = [
@@ -73,16 +136,26 @@ SIGNED_IN = [
     "/integrations?q=zzz",
     "/integrations/spliteasy",
     "/integrations/demo-qr-a",
+    "/integrations/openid-connect",
     "/activity",
     "/deliveries",
     "/deliveries?status=trouble&since=soon",
     "/deliveries?span=7d&live=off",
     "/deliveries?type=refund.created",
     "/deliveries/recover?since=soon",
+    "/deliveries/erasures",
+    "/deliveries/erasures?show=all",
+    "/deliveries/inbound",
+    "/deliveries/inbound?status=processed&since=soon",
+    "/deliveries/inbound?type=bill.expired",
+    "/deliveries/payments",
     "/answers",
     "/answers?at=2020-01-01T12:00",
     "/answers?at=soon",
     "/till",
+    "/till/checkout",
+    "/till/orders",
+    "/till/sign-in",
     "/accounts/logout/",
     "/accounts/password/change/",
     "/accounts/2fa/",
@@ -118,11 +191,19 @@ def test_pages_before_sign_in_have_no_violation(
 def test_merchant_pages_have_no_violation(
     live_hub: Hub, new_page: Callable[..., Page], look: dict[str, Any], lang: str
 ) -> None:
-    delivery = live_hub.manage("shell", "-c", DELIVERIES).split("dead ")[1].split()[0]
+    printed = live_hub.manage("shell", "-c", DELIVERIES)
+    delivery, install = (printed.split(f"{name} ")[1].split()[0] for name in ("dead", "install"))
+    event = live_hub.manage("shell", "-c", RECEIVED).split("aside ")[1].split()[0]
     page = new_page(**look)
     sign_in(page, live_hub, "owner@mapleandoat.id")
     found = {}
-    paths = [*SIGNED_IN, "/integrations/demo-qr-d", f"/deliveries/{delivery}"]
+    paths = [
+        *SIGNED_IN,
+        "/integrations/demo-qr-d",
+        f"/integrations/demo-qr-d/installs/{install}/example",
+        f"/deliveries/{delivery}",
+        f"/deliveries/inbound/{event}",
+    ]
     for path in paths:
         page.goto(f"{live_hub.url}{path}{'&' if '?' in path else '?'}lang={lang}")
         page.evaluate(
@@ -182,6 +263,8 @@ STAFF = [
     "/admin/webhooks/endpoint/",
     "/admin/webhooks/deliveryhealth/",
     "/admin/webhooks/recovery/",
+    "/admin/webhooks/inboundevent/",
+    "/admin/webhooks/inboundrefusal/",
 ]
 
 

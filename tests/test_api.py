@@ -78,7 +78,7 @@ def test_capabilities_are_the_21_of_the_registry():
         "cap": 3,
         "status": "live",
         "direction": "sync",
-        "versions": [1],
+        "versions": [1, 2],
         "budget_ms": 800,
     }
 
@@ -114,6 +114,11 @@ def test_integration_that_is_not_listed_is_not_found(slug):
         ("POST", "deliveries/recover"),
         ("GET", f"deliveries/recover/{NOWHERE}"),
         ("GET", "events"),
+        ("GET", "inbound-events"),
+        ("GET", f"inbound-events/{NOWHERE}"),
+        ("POST", f"inbound-events/{NOWHERE}/replay"),
+        ("POST", "inbound-events/replay"),
+        ("POST", "inbound-events/recover"),
         ("POST", f"installs/{NOWHERE}/send-example"),
     ],
 )
@@ -535,6 +540,7 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
         "/v1/capabilities",
+        "/v1/capabilities/{capability}",
         "/v1/integrations",
         "/v1/integrations/{slug}",
         "/v1/integrations/{slug}/webhook",
@@ -546,6 +552,7 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
         "/v1/installs/{install_id}/enable",
         "/v1/installs/{install_id}/disable",
         "/v1/installs/{install_id}/test",
+        "/v1/installs/{install_id}/outlets",
         "/v1/dispatch/{capability}",
         "/v1/events",
         "/v1/deliveries",
@@ -557,6 +564,21 @@ def test_openapi_document_is_3_1_and_describes_every_route(path):
         "/v1/event-types/{event_type}",
         "/v1/installs/{install_id}/send-example",
         "/v1/integrations/{slug}/events",
+        "/v1/oauth/token",
+        "/v1/integrations/{slug}/webhook/{secret}",
+        "/v1/inbound-events",
+        "/v1/inbound-events/{event_id}",
+        "/v1/inbound-events/{event_id}/replay",
+        "/v1/inbound-events/replay",
+        "/v1/inbound-events/recover",
+        "/v1/integrations/{slug}/pay_at_table/{operation}",
+        "/v1/payments/{payment_id}",
+        "/v1/inbox",
+        "/v1/inbox/acknowledge",
+        "/v1/installs/{install_id}/mappings",
+        "/v1/installs/{install_id}/mappings/{mapping_id}",
+        "/v1/integrations/{slug}/menu",
+        "/v1/table-payments",
     }
 
 

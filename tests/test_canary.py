@@ -41,6 +41,7 @@ from installs.models import (
     SecretState,
     User,
 )
+from poszhub.openapi import document
 from tests.factories import (
     VERIFY,
     make_install,
@@ -382,7 +383,10 @@ def mails(world: World) -> str:
 
 def openapi(world: World) -> str:
     with patched_settings({"DESCRIPTION": CONTROL}):
-        return texts([world.client.get("/v1/openapi.yaml")])
+        document.cache_clear()
+        text = texts([world.client.get("/v1/openapi.yaml")])
+    document.cache_clear()
+    return text
 
 
 def representations(_world: World) -> str:

@@ -8,23 +8,28 @@ import pytest
 
 from tests import stack
 
+pytestmark = [pytest.mark.servers, pytest.mark.alone, pytest.mark.timeout(300)]
 
-@pytest.mark.servers
-@pytest.mark.alone
-@pytest.mark.timeout(300)
-def test_nothing_is_lost_through_kills_and_misbehaving_partners(tmp_path: Path):
+
+def assert_chaos_breaks_nothing(folder: Path, *arguments: str):
     try:
-        stack.redis_command(0, str(tmp_path))
+        stack.redis_command(0, str(folder))
     except stack.MissingError as missing:
         pytest.skip(str(missing))
-
     run = subprocess.run(
-        [sys.executable, "-m", "chaos", "--events", "2000", "--seconds", "180"],
+        [sys.executable, "-m", "chaos", *arguments, "--seconds", "180"],
         cwd=stack.BASE_DIR,
         capture_output=True,
         text=True,
         check=False,
     )
-
     print(run.stdout, run.stderr)  # noqa: T201
     assert run.returncode == 0
+
+
+def test_nothing_is_lost_through_kills_and_misbehaving_partners(tmp_path: Path):
+    assert_chaos_breaks_nothing(tmp_path, "--events", "2000")
+
+
+def test_what_partners_tell_is_taken_once_through_kills(tmp_path: Path):
+    assert_chaos_breaks_nothing(tmp_path, "inbound", "--events", "800")

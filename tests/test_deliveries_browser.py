@@ -102,3 +102,21 @@ def test_delivery_opens_in_the_drawer_and_is_sent_again_there(live_hub: Hub, pag
     page.keyboard.press("Escape")
     row = row_of(page, rows["dead"])
     expect(row.get_by_text("Delivered")).to_be_visible(timeout=20_000)
+
+
+def test_example_is_sent_from_the_drawer_and_arrives(live_hub: Hub, page: Page):
+    arrange(live_hub)
+    sign_in(page, live_hub, "owner@warungbusari.id")
+    page.goto(f"{live_hub.url}/integrations")
+    page.get_by_role("link", name="Review Corner").click()
+    drawer = page.get_by_role("dialog")
+
+    drawer.get_by_role("link", name="Send an example").press("Enter")
+    expect(drawer.get_by_role("heading", name="Send Review Corner an example")).to_be_focused()
+    drawer.get_by_label("Event").select_option("order.paid")
+    drawer.get_by_role("button", name="Send the example").press("Enter")
+
+    expect(page.get_by_text("An example of order.paid is on its way")).to_be_visible()
+    page.goto(f"{live_hub.url}/deliveries")
+    sent = page.locator(".delivery", has_text="Example").first
+    expect(sent.get_by_text("Delivered")).to_be_visible(timeout=30_000)

@@ -59,7 +59,7 @@ def test_bars_stand_on_each_other_up_to_the_highest(install):
 
     [bar] = drawn(chart.DAY).filled
 
-    assert [(box.status, box.y, box.height) for box in bar.boxes] == [
+    assert [(box.look, box.y, box.height) for box in bar.boxes] == [
         (DeliveryStatus.DELIVERED, 25, 75),
         (DeliveryStatus.DEAD, 0, 25),
     ]

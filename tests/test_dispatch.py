@@ -446,7 +446,7 @@ def test_question_that_makes_no_sense_is_refused(location, capability, code):
     assert caught.value.code == code
 
 
-def test_reserved_capability_is_answered_by_posz(location):
+def test_capability_that_nobody_has_is_answered_by_posz(location):
     answer = router.dispatch(location.merchant_id, location.pk, "loyalty_provider", {})
 
     assert answer == {

@@ -22,6 +22,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, connections
 from django.utils import timezone
 
+from dispatch.models import Certification
 from installs import encryption
 from installs.fields import DecryptError, EncryptedJSONField, crypter
 from installs.models import (
@@ -30,6 +31,7 @@ from installs.models import (
     IntegrationSecret,
     OAuthGrant,
     OAuthState,
+    SignInTrip,
 )
 from tests import stack
 from tests.conftest import ON_POSTGRES
@@ -78,6 +80,10 @@ def make_everything():
     OAuthState.objects.create(
         digest="d", user=person, payload={}, expires_at=timezone.now(), **of_partner
     )
+    SignInTrip.objects.create(
+        digest="d", install=install, payload={"nonce": "canary"}, expires_at=timezone.now()
+    )
+    Certification.objects.create(integration=partner, settings={"api_key": "canary"})
 
 
 def reencrypt(*args):
@@ -128,7 +134,7 @@ def test_everything_moves_to_the_newest_key_and_the_old_one_can_go(settings, key
 
     moved = reencrypt("--batch", "2")
 
-    assert moved["total"] == {"rows": 11, "reencrypted": 10, "old": 0, "unreadable": 0}
+    assert moved["total"] == {"rows": 13, "reencrypted": 12, "old": 0, "unreadable": 0}
     settings.FIELD_ENCRYPTION_KEY = list(keys[:1])
     assert values_of_everything() == before
     encryption.require_right_keys()
@@ -155,7 +161,7 @@ def test_dry_run_counts_and_changes_nothing(settings, keys):
     first, second = reencrypt("--dry-run"), reencrypt("--dry-run")
 
     assert first == second
-    assert first["total"]["old"] == 10
+    assert first["total"]["old"] == 12
 
 
 def test_check_fails_while_anything_is_under_an_older_key(settings, keys):
@@ -193,7 +199,7 @@ def test_output_for_people_shows_progress_and_a_sum(settings, keys):
 
     call_command("reencrypt", stdout=out, stderr=progress)
 
-    assert out.getvalue() == "In all: 11 read, 10 re-encrypted, 0 under an older key.\n"
+    assert out.getvalue() == "In all: 13 read, 12 re-encrypted, 0 under an older key.\n"
     assert "installs.Install.config: 1 read, 1 re-encrypted" in progress.getvalue()
 
 

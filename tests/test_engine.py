@@ -146,11 +146,11 @@ def test_paced_deliveries_get_moments_one_after_the_other(partner):
     third = claims.claim(30, now + timedelta(milliseconds=100))
 
     assert [round(item.delay_seconds, 3) for item in first.items] == [
-        round(index / 90, 3) for index in range(10)
+        round(index / 90, 3) for index in range(6)
     ]
     assert {item.spacing_seconds for item in first.items} == {1 / 90}
     assert second.items == []
-    assert [round(item.delay_seconds, 3) for item in third.items][:2] == [0.011, 0.022]
+    assert [round(item.delay_seconds, 3) for item in third.items][:2] == [0.0, 0.011]
     assert first.again_in is not None
     assert 0 < first.again_in <= 0.12
 

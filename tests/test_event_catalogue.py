@@ -195,6 +195,7 @@ def test_schema_holds_the_common_objects_it_needs_and_no_others():
         "Modifier",
         "Charge",
         "Tax",
+        "Payment",
     }
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from catalog.inbound_parts import SignedRequest
@@ -88,6 +88,8 @@ def test_no_invented_request_is_accepted():
     )
     @given(st.sampled_from(SAMPLES), requests)
     def try_one(sample: Sample, request: SignedRequest):
+        # Some carry their signature in the body, so that this would be the real one.
+        assume(request.body != sample.request.body)
         forged = replace(sample, request=request)
         seen[forged.verdict().outcome] += 1
         explain(sample.scheme, request, [sample.key], is_issued=lambda _token: False)

@@ -22,6 +22,8 @@ def events(mapping, body, headers=None):
 
 def event(mapping, body, headers=None):
     (only,) = events(mapping, body, headers)
+    if isinstance(only, ApiError):
+        raise only
     return only
 
 
@@ -31,7 +33,7 @@ def of_preset(name, body, headers=None):
 
 def refused_field(mapping, body, headers=None):
     with pytest.raises(ApiError) as caught:
-        events(mapping, body, headers)
+        event(mapping, body, headers)
     assert caught.value.code == "invalid_payload"
     return list(caught.value.extra.get("fields", {}))
 
@@ -63,7 +65,7 @@ def test_gofood_order():
     found = of_preset("gofood", body)
 
     assert found.event_id == "1296721d-b43c-3ed2-9915-097fb2e7e0f9"
-    assert (found.external_merchant_id, found.external_location_id) == ("G-1", "5023")
+    assert (found.external_merchant_id, found.external_location_id) == ("G-1", "G-1")
     assert found.occurred_at == datetime(2023, 5, 12, 7, 56, 27, 446000, UTC)
     assert found.data["order"] == {"total": 173500}
 

@@ -789,7 +789,7 @@ def test_newer_version_is_offered_with_what_it_changes(owner: Client, merchant: 
     response = owner.post(act(row, "upgrade"), follow=True)
 
     row.refresh_from_db()
-    assert [str(item) for item in block.upgrade.gained] == [
+    assert [str(item.surface) for item in block.upgrade.gained] == [
         "Provider posts back when a charge captures"
     ]
     assert len(block.upgrade.renewed) == 1

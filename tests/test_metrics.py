@@ -19,6 +19,7 @@ from webhooks.models import (
     Event,
     InboundEvent,
     InboundStatus,
+    InboundTotal,
     Recovery,
 )
 
@@ -86,6 +87,9 @@ def test_metrics_are_text_that_prometheus_reads():
         "posz_delivery_attempt_seconds": "histogram",
         "posz_inbound_events": "gauge",
         "posz_inbound_age_seconds": "gauge",
+        "posz_inbound_due": "gauge",
+        "posz_inbound_due_age_seconds": "gauge",
+        "posz_inbound_webhooks": "counter",
         "posz_provisioning_due": "gauge",
         "posz_recoveries_running": "gauge",
     }
@@ -175,6 +179,27 @@ def test_inbound_counts_what_has_no_effect_yet(merchant, time_machine):
     assert [found["posz_inbound_age_seconds", s] for s in ("received", "quarantined")] == [20, 3600]
 
 
+def test_inbound_tells_how_much_is_due_and_how_late(merchant, time_machine):
+    time_machine.move_to(NOW, tick=False)
+    partner = make_integration()
+    for seconds in (30, 5, -60):
+        make_inbound(merchant, partner, due_at=NOW - timedelta(seconds=seconds))
+
+    found = scrape()
+
+    assert (found["posz_inbound_due",], found["posz_inbound_due_age_seconds",]) == (2, 30)
+
+
+def test_webhooks_are_counted_by_what_became_of_them():
+    InboundTotal.objects.create(slug="partner", outcome="processed", count=7)
+    InboundTotal.objects.create(slug="", outcome="not_found", count=2)
+
+    found = scrape()
+
+    assert found["posz_inbound_webhooks_total", "partner", "processed"] == 7
+    assert found["posz_inbound_webhooks_total", "", "not_found"] == 2
+
+
 def test_provisioning_and_recoveries_are_counted(merchant):
     partner = make_integration()
     row = make_install(merchant, partner)
@@ -202,7 +227,7 @@ def test_number_of_queries_does_not_grow(merchant):
     with CaptureQueriesContext(connection) as many:
         scrape()
 
-    assert len(few) == len(many) == 5
+    assert len(few) == len(many) == 8
 
 
 @pytest.mark.servers
@@ -217,7 +242,8 @@ def test_due_and_pending_are_read_from_the_index(merchant, monkeypatch):
         cursor.execute("EXPLAIN " + captured[-1]["sql"])
         plan = "\n".join(line for (line,) in cursor.fetchall())
 
-    assert "Seq Scan on delivery" not in plan
+    # Not of `delivery_endpoint`, which has a row per partner.
+    assert "Seq Scan on delivery " not in plan
     assert plan.count("using delivery_due_at_endpoint") == 3
 
 

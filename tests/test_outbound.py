@@ -90,6 +90,61 @@ def test_sequence_counts_per_merchant(install):
     assert sequences == [1, 2, 1]
 
 
+def comparable(event: Event) -> tuple[Any, ...]:
+    """All that is written of an event, without what has to differ."""
+    own = {"id", "event_id", "created_at", "next_attempt_at", "sequence", "occurred_at"}
+    rows = [Event.objects.filter(pk=event.pk), event.deliveries.all()]
+    columns = [
+        {name: value for name, value in row.items() if name not in own | {"body"}}
+        for query in rows
+        for row in query.order_by("pk").values()
+    ]
+    body = json.loads(bytes(Event.objects.get(pk=event.pk).body))
+    return columns, [(key, value) for key, value in body.items() if key not in own], list(body)
+
+
+def test_what_is_written_at_once_is_what_is_written_in_turn(install):
+    """The first event of a merchant finds nothing remembered, the second one does."""
+    place = make_location(install.merchant)
+    install.integration.outbound_in_order = True
+    install.integration.save()
+    over = {"location_id": place.pk, "data": {"order_id": "o-1", "note": "é"}}
+
+    in_turn, at_once = accept(install, **over)[0], accept(install, **over)[0]
+
+    assert comparable(at_once) == comparable(in_turn)
+    assert [event.sequence for event in (in_turn, at_once)] == [1, 2]
+    assert set(Delivery.objects.values_list("sequence", "order_key")) == {(1, "o-1"), (2, "o-1")}
+
+
+@pytest.mark.parametrize("change", ["disable", "catalog", "uninstall", "gone"])
+def test_what_has_changed_since_the_last_event_counts_at_once(install, change):
+    actor = owner_of(install.merchant)
+    accept(install)
+    match change:
+        case "disable":
+            lifecycle.disable(actor, install.pk)
+        case "uninstall":
+            lifecycle.uninstall(actor, install.pk)
+        case "gone":
+            connection.turn_outbound_off(install.pk)
+        case "catalog":
+            install.integration.outbound_events = []
+            install.integration.save()
+
+    event, deliveries = accept(install)
+
+    assert (event.sequence, deliveries) == (2, 0)
+
+
+def test_what_is_installed_since_the_last_event_is_told_at_once(install):
+    accept(install)
+    other = make_integration(outbound_events=["order.paid"], outbound_url="http://127.0.0.1:9/")
+    lifecycle.install(owner_of(install.merchant), other)
+
+    assert accept(install)[1] == 2
+
+
 def test_same_idempotency_key_is_the_same_event(install):
     first, _ = accept(install, idempotency_key="k")
 
@@ -381,7 +436,9 @@ def test_replay_starts_a_fresh_ladder_and_keeps_the_attempts(install, partner):
     [
         (lifecycle.disable, "integration_disabled"),
         (lifecycle.uninstall, "integration_not_installed"),
+        (lambda _actor, pk: connection.turn_outbound_off(pk), "integration_disabled"),
     ],
+    ids=["disabled", "uninstalled", "closed by the partner"],
 )
 def test_replay_for_an_install_that_is_off_is_refused(install, partner, verb, code):
     accept(install)

@@ -149,7 +149,7 @@ def test_block_of_seven_lines_is_refused():
 def test_registry_says_what_the_spec_says():
     item = CAPABILITIES["receipt_pretext"]
 
-    assert (item.status, item.mode, item.cap) == (Status.RESERVED, "add", 1)
+    assert (item.status, item.mode, item.cap) == (Status.LIVE, "add", 1)
     assert has_adapter("any-partner", "receipt_pretext", 1)
 
 

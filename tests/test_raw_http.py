@@ -21,6 +21,7 @@ class Door:
         parts = urlsplit(hub.url)
         self.address = (parts.hostname, parts.port)
         self.key = bytes.fromhex(hub.seed["integrations"]["spliteasy"]["inbound_secret"])
+        self.token = hub.seed["pos_token"].encode()
         self.merchant_id = hub.seed["merchants"][1]["id"]
 
     def body(self) -> bytes:
@@ -31,11 +32,17 @@ class Door:
     def sign(self, body: bytes) -> bytes:
         return hmac.new(self.key, body, hashlib.sha256).hexdigest().encode()
 
-    def send(self, *headers: bytes, body: bytes = b"", line: bytes | None = None):
+    def send(
+        self,
+        *headers: bytes,
+        body: bytes = b"",
+        line: bytes | None = None,
+        host: bytes = b"127.0.0.1",
+    ):
         request = b"\r\n".join(
             [
                 line or f"POST {PATH} HTTP/1.1".encode(),
-                b"Host: 127.0.0.1",
+                b"Host: " + host,
                 b"Connection: close",
                 *headers,
                 b"",
@@ -87,6 +94,34 @@ def test_chunked_post_past_the_limit_is_refused(door):
     assert (status, code(content)) == (413, "payload_too_large")
 
 
+def test_chunks_that_can_not_be_read_are_the_sender_s_fault(door):
+    status, content = door.send(b"Transfer-Encoding: chunked", body=b"zz\r\n{}\r\n0\r\n\r\n")
+
+    assert (status, code(content)) == (400, "invalid_payload")
+
+
+def test_chunked_question_is_read_whole_by_every_door(door):
+    body = json.dumps({"integration": "nobody", "merchant_id": door.merchant_id}).encode()
+
+    status, content = door.send(
+        b"Authorization: Bearer " + door.token,
+        b"Content-Type: application/json",
+        b"Transfer-Encoding: chunked",
+        line=b"POST /v1/installs HTTP/1.1",
+        body=b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
+    )
+
+    assert (status, code(content)) == (404, "not_found")
+
+
+def test_foreign_host_gets_no_debug_page(door):
+    for path in (b"/v1/capabilities", b"/integrations"):
+        status, content = door.send(line=b"GET " + path + b" HTTP/1.1", host=b"evil.example")
+
+        assert status == 400
+        assert b"DisallowedHost" not in content
+
+
 def test_two_signature_headers_are_refused_even_if_both_are_right(door):
     body = door.body()
     header = b"X-Spliteasy-Signature: " + door.sign(body)
@@ -119,6 +154,9 @@ def test_strange_signature_header_is_refused(door, value):
         b"GET /v1/integrations?limit=abc&cursor=%00%ff HTTP/1.1",
         b"DELETE /v1/capabilities HTTP/1.1",
         b"TRACE /v1/capabilities HTTP/1.1",
+        b"POST /v1/nothing HTTP/1.1",
+        b"POST /v1 HTTP/1.1",
+        b"PUT /v1/openapi.yaml HTTP/1.1",
     ],
 )
 def test_strange_address_answers_in_the_envelope(door, line):

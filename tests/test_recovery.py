@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from catalog.envelope import ApiError
+from installs import connection as install_connection
 from installs import lifecycle
 from installs.access import Actor
 from installs.models import AuditEntry, Install, Role
@@ -183,7 +184,9 @@ def test_count_is_what_start_finds_and_changes_nothing(install):
     [
         (lifecycle.disable, "integration_disabled"),
         (lifecycle.uninstall, "integration_not_installed"),
+        (lambda _actor, pk: install_connection.turn_outbound_off(pk), "integration_disabled"),
     ],
+    ids=["disabled", "uninstalled", "closed by the partner"],
 )
 def test_recovery_for_an_install_that_is_off_is_refused(install, verb, code):
     make_deliveries(install, 1)
@@ -200,7 +203,9 @@ def test_recovery_for_an_install_that_is_off_is_refused(install, verb, code):
     [
         (lifecycle.disable, "integration_disabled"),
         (lifecycle.uninstall, "integration_not_installed"),
+        (lambda _actor, pk: install_connection.turn_outbound_off(pk), "integration_disabled"),
     ],
+    ids=["disabled", "uninstalled", "closed by the partner"],
 )
 def test_recovery_stops_where_its_only_install_goes_off_meanwhile(install, monkeypatch, verb, code):
     monkeypatch.setattr(recovery, "STEP", 2)

@@ -1,6 +1,8 @@
+import time
+
 import pytest
 
-from webhooks.redaction import redact, shown_answer
+from webhooks.redaction import redact, shown_answer, shown_header
 
 KEY = "Zq7-canary-9f3ab1"
 
@@ -48,6 +50,29 @@ def test_shown_answer_is_redacted_before_it_is_cut():
     text = "x " * 145 + f"secret={'s' * 40}"
 
     assert shown_answer(text) == "x " * 145 + "secret=[re…"
+
+
+@pytest.mark.parametrize(
+    "part",
+    ["a-", "token-", "token ", "eyJabcde-", "eyJabcde.", 'token:"', "bearer ", "api_", "sk-"],
+)
+def test_redact_of_a_large_text_takes_no_time(part: str):
+    started = time.process_time()
+
+    redact(part * (80_000 // len(part)))
+
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize(
+    "name", ["Authorization", "X-Partner-Signature", "x-callback-token", "Cookie"]
+)
+def test_header_that_proves_the_sender_is_hidden_whole(name: str):
+    assert shown_header(name, "short") == "[redacted]"
+
+
+def test_header_that_says_something_is_shown():
+    assert shown_header("X-Event-Type", "order.paid") == "order.paid"
 
 
 def test_redact_of_a_hostile_answer_is_quick():

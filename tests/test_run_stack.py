@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 
 from poszhub.management.commands.run_stack import answer
@@ -82,7 +82,7 @@ def test_signal_ends_the_whole_tree(
 ) -> None:
     fresh_hub.process.send_signal(signum)
 
-    code = fresh_hub.process.wait(10)
+    code = fresh_hub.process.wait(30)
 
     assert (code, survivors(processes)) == (0, [])
     assert "Traceback" not in fresh_hub.log.read_text()
@@ -94,7 +94,7 @@ def test_child_that_ignores_the_end_is_killed(
     child(processes, "partner_sandbox").suspend()
     fresh_hub.process.send_signal(signal.SIGINT)
 
-    code = fresh_hub.process.wait(10)
+    code = fresh_hub.process.wait(30)
 
     assert (code, survivors(processes)) == (0, [])
 
@@ -104,7 +104,7 @@ def test_dead_child_ends_the_rest_and_is_named(
 ) -> None:
     child(processes, "partner_sandbox").kill()
 
-    code = fresh_hub.process.wait(12)
+    code = fresh_hub.process.wait(30)
 
     assert (code, survivors(processes)) == (1, [])
     assert "The partner sandbox process ended unexpectedly, exit code -9." in (

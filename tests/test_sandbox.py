@@ -2,6 +2,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -18,8 +19,10 @@ from urllib.parse import urlencode
 from urllib.request import Request, urlopen  # noqa: TID251
 
 import jwt
+import msgspec
 import pytest
 
+from dispatch.operations import contract_of, told_operations
 from dispatch.sandbox.server import SandboxServer
 from dispatch.signing import is_standard_signed
 
@@ -30,6 +33,8 @@ KEYS = {
     ("demo-qr-a", "outbound"): [OUTBOUND_KEY],
     ("demo-table-b", "outbound"): [OUTBOUND_KEY],
     ("demo-key", "outbound"): [OUTBOUND_KEY],
+    ("demo-partner", "outbound"): [OUTBOUND_KEY],
+    ("demo-partner", "inbound"): [INBOUND_KEY],
 }
 MERCHANT_ID = "0d6d2c0e-8f0c-4b7e-9d55-1d6f8a4f0b11"
 PROFILE = {
@@ -678,8 +683,16 @@ def test_events_are_counted_once_per_id(sandbox):
         (200, True),
     ]
     assert call(sandbox, "GET", "/_events").json() == {
-        "events": {"demo-qr-a": {"deliveries": 2, "events": 1}}
+        "events": {"demo-qr-a": {"deliveries": 2, "events": 1, "types": {"order.paid": 1}}}
     }
+
+
+def test_customer_whom_it_is_to_forget_is_forgotten_at_once(sandbox):
+    rows = [{"op": "upsert", "customer_id": "c-1"}, {"op": "erase", "customer_id": "c-2"}]
+    body = json.dumps({"type": "customer.merged", "data": {"customers": rows}}).encode()
+    headers = {"X-Posz-Signature": hmac.new(OUTBOUND_KEY, body, hashlib.sha256).hexdigest()}
+
+    assert call(sandbox, "POST", "/events/demo-qr-a", body, headers).json()["erased"] == ["c-2"]
 
 
 def test_events_with_a_wrong_signature_are_refused(sandbox):
@@ -692,6 +705,145 @@ def test_events_of_an_unknown_partner_are_refused(sandbox):
     headers = {"X-Posz-Signature": hmac.new(b"", b"{}", hashlib.sha256).hexdigest()}
 
     assert call(sandbox, "POST", "/events/nobody", b"{}", headers).status == 401
+
+
+def test_events_are_refused_where_a_partner_is_switched_to(sandbox):
+    body = b'{"type":"order.paid"}'
+    headers = {"X-Posz-Signature": hmac.new(OUTBOUND_KEY, body, hashlib.sha256).hexdigest()}
+    call(sandbox, "PUT", "/_behave", {"partner": "demo-partner", "mode": "decline"})
+
+    replies = [
+        call(sandbox, "POST", f"/events/{slug}", body, headers)
+        for slug in ("demo-partner", "demo-qr-a")
+    ]
+
+    assert [reply.status for reply in replies] == [422, 200]
+    assert call(sandbox, "GET", "/_events").json()["events"].keys() == {"demo-qr-a"}
+
+
+# What the generic partner posts by itself
+
+
+def send(sandbox, **fields):
+    order = {"capability": "order_inbound", "operation": "order.created", **fields}
+    return call(sandbox, "POST", "/_send", order)
+
+
+@pytest.mark.parametrize(("contract", "operation"), list(told_operations()))
+def test_every_event_to_posz_is_sent_signed(sandbox, hub, contract, operation):
+    order = {"capability": contract.capability, "operation": operation.name}
+    reply = call(sandbox, "POST", "/_send", {**order, "merchant_id": MERCHANT_ID})
+
+    [(path, headers, body)] = hub.posts
+    event = json.loads(body)
+    assert (path, reply.json()["status"]) == ("/v1/integrations/demo-partner/webhook", 200)
+    signature = hmac.new(INBOUND_KEY, body, hashlib.sha256).hexdigest()
+    assert headers["X-Demo-Partner-Signature"] == signature
+    assert (event["type"], event["merchant_id"]) == (operation.name, MERCHANT_ID)
+    assert event["event_id"] == reply.json()["event_id"]
+    msgspec.convert(event["data"], operation.request)
+
+
+def test_question_about_a_check_is_signed_and_about_the_newest_check(sandbox, hub):
+    body = b'{"merchant_id": "m-1", "data": {"check": {"check_id": "chk-2", "table": "7"}}}'
+    signature = hmac.new(OUTBOUND_KEY, body, hashlib.sha256).hexdigest()
+    call(sandbox, "POST", "/events/demo-partner", body, {"X-Posz-Signature": signature})
+
+    send(sandbox, capability="pay_at_table", operation="check.get")
+
+    [(path, headers, body)] = hub.posts
+    asked = json.loads(body)
+    assert path == "/v1/integrations/demo-partner/pay_at_table/check.get"
+    assert is_standard_signed(headers, body, [INBOUND_KEY], time.time())
+    assert (asked["operation"], asked["merchant_id"]) == ("check.get", "m-1")
+    assert asked["data"] == {"check_id": "chk-2"}
+
+
+def test_what_follows_is_about_the_order_that_was_sent_last(sandbox, hub):
+    for operation in ("order.created", "order.created", "order.cancelled"):
+        send(sandbox, operation=operation, merchant_id=MERCHANT_ID)
+
+    ids = [json.loads(post[2])["data"]["external_order_id"] for post in hub.posts]
+    assert ids[0] != ids[1] == ids[2]
+
+
+def test_payment_that_is_reported_is_the_one_that_was_started_last(sandbox, hub):
+    asked = contract_of("payment_method", 1).operation("create").request_example
+    envelope = make_envelope(contract="payment_method@1")
+    envelope |= {"data": asked, "merchant": {"id": MERCHANT_ID}, "outlet": {"id": "the-outlet"}}
+    path = "/demo/demo-partner/posz/v1/payment_method/create"
+    started = call(sandbox, **signed_call(path, envelope)).json()["data"]
+
+    send(sandbox, capability="payment_webhook_inbound", operation="payment.updated")
+
+    event = json.loads(hub.posts[0][2])
+    assert (event["merchant_id"], event["location_id"]) == (MERCHANT_ID, "the-outlet")
+    assert event["data"] == {
+        "kind": "payment",
+        "status": "paid",
+        "payment_id": asked["payment_id"],
+        "amount_cents": asked["amount_cents"],
+        "currency": asked["currency"],
+        "provider_ref": started["provider_ref"],
+    }
+
+
+def test_event_is_sent_wrongly_on_demand(sandbox, hub):
+    send(sandbox, merchant_id=MERCHANT_ID, way="wrong_signature")
+    send(sandbox, merchant_id=MERCHANT_ID, way="malformed")
+
+    body = hub.posts[0][2]
+    right = hmac.new(INBOUND_KEY, body, hashlib.sha256).hexdigest()
+    assert hub.posts[0][1]["X-Demo-Partner-Signature"] != right
+    assert json.loads(hub.posts[1][2])["data"]["external_order_id"] == 1.5
+
+
+def test_event_is_sent_again_with_the_same_bytes(sandbox, hub):
+    number = send(sandbox, merchant_id=MERCHANT_ID).json()["event_id"]
+
+    again = call(sandbox, "POST", f"/_send/{number}/again", b"")
+
+    assert (again.status, hub.posts[0][2]) == (200, hub.posts[1][2])
+    assert [item["event_id"] for item in call(sandbox, "GET", "/_send").json()["sent"]] == [number]
+
+
+def test_hub_that_is_down_is_told_of(sandbox, hub):
+    hub.close()
+
+    assert send(sandbox, merchant_id=MERCHANT_ID).json()["status"] == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "merchant_id"),
+        ({"operation": "order.eaten"}, "operation"),
+        ({"operation": "check.opened", "capability": "pay_at_table"}, "operation"),
+        ({"way": "sideways"}, "way"),
+        ({"data": [1]}, "data"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_event_that_can_not_be_sent_is_refused(sandbox, hub, fields, field):
+    reply = send(sandbox, **fields)
+
+    assert (reply.status, reply.json()["error"]["field"], hub.posts) == (422, field, [])
+
+
+def test_event_is_sent_and_repeated_by_the_form_of_the_control_page(sandbox, hub):
+    form = {"event": "order_inbound/order.created", "merchant_id": MERCHANT_ID, "way": "ok"}
+    page = call(sandbox, "POST", "/_control/send", urlencode(form).encode())
+    [number] = set(re.findall(r'name="again" value="([^"]+)"', page.text))
+
+    call(sandbox, "POST", "/_control/send", urlencode({"again": number}).encode())
+
+    assert [json.loads(post[2])["event_id"] for post in hub.posts] == [number, number]
+
+
+def test_form_with_an_unknown_event_is_told_of(sandbox):
+    page = call(sandbox, "POST", "/_control/send", b"event=x&merchant_id=m")
+
+    assert (page.status, "x has no such event." in page.text) == (422, True)
 
 
 def test_received_requests_are_kept_verbatim(sandbox):
@@ -796,6 +948,8 @@ def test_switches_are_shown_and_cleared(sandbox):
         ({"status": 99}, "status"),
         ({"times": 0}, "times"),
         ({"path_prefix": 1}, "path_prefix"),
+        ({"partner": "nobody"}, "partner"),
+        ({"partner": "demo-partner", "path_prefix": "/b/"}, "path_prefix"),
         ({"colour": 1}, "colour"),
     ],
 )

@@ -87,8 +87,9 @@ def api(story):
 
 
 def contents(row: Install) -> dict[str, Any]:
-    """Every column, settings included."""
-    return {field.attname: getattr(row, field.attname) for field in Install._meta.concrete_fields}
+    """Every column, settings included, but when it came to be on or off: that is new each time."""
+    fields = [field for field in Install._meta.concrete_fields if field.name != "switched_at"]
+    return {field.attname: getattr(row, field.attname) for field in fields}
 
 
 def rows_of(merchant: Merchant) -> list[dict[str, Any]]:

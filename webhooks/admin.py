@@ -1,21 +1,23 @@
 """The staff side of the ledgers: everything can be seen, and a delivery can be sent again."""
 
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.db.models import F, QuerySet
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.utils import timezone
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from catalog.admin import ReadOnlyAdmin, pretty
 from installs.admin import ReadOnlyInline, staff_actor
-from webhooks import chart, recovery
+from webhooks import chart, hints, recovery
+from webhooks.charted_admin import ChartedAdmin
+from webhooks.inbound_admin import InboundEventAdmin, InboundRefusalAdmin
+from webhooks.inbox_admin import InboxRowAdmin, ScheduleAskingAdmin
 from webhooks.log import refusal_text
 from webhooks.models import (
     Attempt,
@@ -24,12 +26,21 @@ from webhooks.models import (
     DeliveryStatus,
     Endpoint,
     Event,
+    Hint,
     InboundEvent,
+    InboundRefusal,
+    InboxRow,
     Recovery,
+    ScheduleAsking,
 )
 from webhooks.redaction import shown_answer
 
 SHOWN_BYTES = 4096
+
+admin.site.register(InboundEvent, InboundEventAdmin)
+admin.site.register(InboundRefusal, InboundRefusalAdmin)
+admin.site.register(InboxRow, InboxRowAdmin)
+admin.site.register(ScheduleAsking, ScheduleAskingAdmin)
 
 
 def body_as_text(body: bytes | memoryview) -> SafeString:
@@ -40,47 +51,51 @@ def body_as_text(body: bytes | memoryview) -> SafeString:
     return format_html("<pre>{}</pre>", text)
 
 
-@admin.register(InboundEvent)
-class InboundEventAdmin(ReadOnlyAdmin):
+@admin.register(Hint)
+class HintAdmin(ReadOnlyAdmin):
+    """What was posted and the provider has to confirm. Nothing here is proved, so little is shown."""
+
     list_display = [
-        "received_at",
+        "posted_at",
         "integration",
-        "merchant",
-        "type",
+        "claimed_type",
+        "claimed_id",
         "status",
+        "problem",
+        "posts",
         "attempts",
-        "mismatched_at",
     ]
-    list_filter = ["status", ("mismatched_at", admin.EmptyFieldListFilter), "integration"]
-    list_select_related = ["integration", "merchant"]
-    search_fields = ["=provider_event_id", "=type", "merchant__name", "=id", "=install_id"]
-    ordering = ["-received_at", "id"]
+    list_filter = ["status", "problem", "integration"]
+    list_select_related = ["integration"]
+    search_fields = ["=claimed_id", "=id", "=install_id"]
+    ordering = ["-posted_at", "id"]
+    actions = ["ask_again"]
     fields = [
         "id",
         "integration",
-        "merchant",
         "install_id",
-        "provider_event_id",
-        "type",
-        "capability",
-        "occurred_at",
-        "received_at",
+        "claimed_type",
+        "claimed_id",
         "status",
-        "attempts",
         "problem",
+        "posts",
+        "received_at",
+        "posted_at",
+        "asked_at",
+        "attempts",
         "due_at",
-        "processed_at",
-        "mismatched_at",
-        "body_digest",
-        "body_text",
     ]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[InboundEvent]:
-        return super().get_queryset(request).defer("body")
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("webhooks.change_hint")
 
-    @admin.display(description=gettext_lazy("body"))
-    def body_text(self, row: InboundEvent) -> SafeString:
-        return body_as_text(row.body)
+    @admin.action(permissions=["operate"], description=gettext_lazy("Ask the provider again"))
+    def ask_again(self, request: HttpRequest, queryset: QuerySet[Hint]) -> None:
+        count = hints.ask_again(list(queryset.values_list("pk", flat=True)))
+        text = ngettext(
+            "%(count)d is asked about again.", "%(count)d are asked about again.", count
+        )
+        self.message_user(request, text % {"count": count})
 
 
 @admin.register(Event)
@@ -132,7 +147,7 @@ class AttemptInline(ReadOnlyInline):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(ChartedAdmin):
     list_display = [
         "created_at",
         "integration",
@@ -165,7 +180,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Delivery]:
-        return super().get_queryset(request).defer("event__body")
+        return super().get_queryset(request).defer("event__body", "body")
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("webhooks.change_delivery")
@@ -174,20 +189,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def event_type(self, row: Delivery) -> str:
         return row.event.type
 
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """With a chart of what is listed. The list would take its span for a filter."""
-        given = request.GET.copy()
-        span = chart.SPANS.get(str(given.pop("span", [""])[-1]), chart.DAY)
-        request.GET = given  # type: ignore[assignment]
-        response = super().changelist_view(request, extra_context)
-        if isinstance(response, TemplateResponse) and response.context_data:
-            listed = response.context_data["cl"].queryset
-            zone = ZoneInfo(timezone.get_current_timezone_name())
-            found = chart.chart_of(listed, span, timezone.now(), zone)
-            response.context_data["chart"] = found
-        return response
+    def chart_of(self, listed: Any, span: chart.Span, now: datetime, zone: ZoneInfo) -> chart.Chart:
+        return chart.chart_of(listed, span, now, zone)
 
     @admin.action(permissions=["operate"], description=gettext_lazy("Send again"))
     def replay(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:

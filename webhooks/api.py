@@ -1,6 +1,7 @@
 """Where partners post, where the POS reports events, and where deliveries can be looked up."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,44 +21,70 @@ from catalog.paging import CursorPage
 from installs.access import Verb
 from installs.api import MERCHANT, actor_for
 from installs.tokens import caller_of
-from webhooks import feed, inbound, outbound
+from webhooks import feed, inbound, outbound, tally
 from webhooks.feed_api import FeedSerializer, QuestionSerializer, question_of
 from webhooks.models import Attempt, Delivery, DeliveryStatus
 
+HEADERS = ("HTTP_", "CONTENT_TYPE", "CONTENT_LENGTH")
+
 
 @csrf_exempt
-def receive_webhook(request: HttpRequest, slug: str) -> HttpResponse:
+def receive_webhook(request: HttpRequest, slug: str, secret: str | None = None) -> HttpResponse:
     """Plain Django: this is the busiest door, and its body must stay raw until it is verified."""
     try:
         if request.method != "POST":
             raise ApiError("method_not_allowed")
-        reception = inbound.receive(slug, _signed_request(request))
+        signed = signed_request(request.META, request.path, read_body(request))
+        reception = inbound.receive(slug, signed, secret)
     except Exception as error:  # noqa: BLE001
+        tally.of_this_process().refused(slug, error)
         return failure_response(error)
-    events = [_told(item.id, is_duplicate=item.is_duplicate) for item in reception.receipts]
     if not reception.is_batch:
-        return JsonResponse(events[0])
-    first = reception.receipts[0].id if reception.receipts else None
-    return JsonResponse(_told(first, is_duplicate=reception.is_duplicate) | {"events": events})
+        [item] = reception.receipts
+        content = told(item.id, is_duplicate=item.is_duplicate)
+        return HttpResponse(content, content_type="application/json")
+    for item in reception.receipts:
+        if item.refusal is not None:
+            tally.of_this_process().refused(slug, item.refusal)
+    events = [_told(item) for item in reception.receipts]
+    return JsonResponse(_told_of_batch(reception.receipts) | {"events": events})
 
 
-def _told(number: UUID | None, *, is_duplicate: bool) -> dict[str, Any]:
-    return {
-        "status": "duplicate" if is_duplicate else "accepted",
-        "deduped": is_duplicate,
-        "id": None if number is None else str(number),
-    }
+def told(number: UUID | None, *, is_duplicate: bool) -> bytes:
+    """What the sender of one event is told; a UUID needs no escaping."""
+    status, deduped = ("duplicate", "true") if is_duplicate else ("accepted", "false")
+    return f'{{"status": "{status}", "deduped": {deduped}, "id": "{number}"}}'.encode()
 
 
-def _signed_request(request: HttpRequest) -> SignedRequest:
+def _told(item: inbound.Receipt) -> dict[str, Any]:
+    if item.refusal is not None:
+        return {"status": "refused", "deduped": False, "id": None, "code": item.refusal.code}
+    status = "duplicate" if item.is_duplicate else "accepted"
+    return {"status": status, "deduped": item.is_duplicate, "id": item.id and str(item.id)}
+
+
+def _told_of_batch(receipts: Sequence[inbound.Receipt]) -> dict[str, Any]:
+    """`accepted` if anything is new, else `duplicate` if anything is known, else `refused`."""
+    stored = [item for item in receipts if item.refusal is None]
+    new = [item for item in stored if not item.is_duplicate]
+    answer = _told(next(iter([*new, *stored, *receipts]), inbound.Receipt(None)))
+    first = _told(stored[0])["id"] if stored else None
+    return {"status": answer["status"], "deduped": answer["deduped"], "id": first}
+
+
+def signed_request(meta: Mapping[str, Any], path: str, body: bytes) -> SignedRequest:
     """A header that was sent twice comes from the server as one value, joined by a comma."""
     return SignedRequest(
-        method=str(request.method),
-        url=f"{settings.PUBLIC_URL.rstrip('/')}{request.path}",
-        path=request.path,
-        query=request.META.get("QUERY_STRING", ""),
-        headers=[(name.lower(), str(value)) for name, value in request.headers.items()],
-        body=read_body(request),
+        method="POST",
+        url=f"{settings.PUBLIC_URL.rstrip('/')}{path}",
+        path=path,
+        query=meta.get("QUERY_STRING", ""),
+        headers=[
+            (name.removeprefix("HTTP_").replace("_", "-").lower(), str(value))
+            for name, value in meta.items()
+            if name.startswith(HEADERS)
+        ],
+        body=body,
         now=time.time(),
     )
 

@@ -143,11 +143,15 @@ def mail_about_incidents() -> int:
     return sent
 
 
-def _mail_owners(row: DeliveryHealth) -> int:
-    owners = User.objects.filter(
-        memberships__merchant=row.merchant, memberships__role=Role.OWNER, is_active=True
+def owners_of(merchant: Merchant) -> list[str]:
+    rows = User.objects.filter(
+        memberships__merchant=merchant, memberships__role=Role.OWNER, is_active=True
     )
-    people = list(owners.values_list("email", flat=True))
+    return list(rows.values_list("email", flat=True))
+
+
+def _mail_owners(row: DeliveryHealth) -> int:
+    people = owners_of(row.merchant)
     return _mail(row, people).send() if people else 0
 
 

@@ -1,7 +1,7 @@
 """The domain events that Posz knows: what they mean, what they hold, and one of each.
 
 Documentation and promise, not a gate: `POST /v1/events` takes every well-formed type, and nothing is
-checked against these schemas on its way.
+checked against these schemas on its way. What capabilities need of an event is checked (`exported`).
 """
 
 from collections.abc import Iterator

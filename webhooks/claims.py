@@ -12,28 +12,17 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import F
 from django.utils import timezone
 
 from catalog import prepared
 from installs.models import Install
-from webhooks import breaker
-from webhooks.breaker import Standing
+from webhooks import breaker, endpoint_rows, health
 from webhooks.models import Attempt, BreakerState, Delivery, DeliveryStatus, Endpoint
 
 LEASE = timedelta(seconds=60)
 # How far ahead of its moment a paced delivery is claimed.
-HORIZON = timedelta(milliseconds=100)
-ENDPOINTS_AT_ONCE = 16
-BREAKER_FIELDS = (
-    "state",
-    "changed_at",
-    "probe_at",
-    "window_started_at",
-    "window_attempts",
-    "window_failures",
-)
-CLAIMED_FIELDS = (*BREAKER_FIELDS, "in_flight", "next_slot_at", "claimed_at")
+HORIZON = timedelta(milliseconds=60)
 UNKNOWN = "unknown"
 
 
@@ -57,6 +46,7 @@ class Claimed:
     slug: str
     url: str
     is_oauth: bool
+    useful_until: datetime | None = None
     delay_seconds: float = 0.0
     spacing_seconds: float = 0.0
 
@@ -71,6 +61,8 @@ class Claim:
 
     items: list[Claimed] = field(default_factory=list)
     again_in: float | None = None
+    # Installs for which something came too late, with their merchant and their integration.
+    late: dict[UUID, tuple[UUID, UUID]] = field(default_factory=dict)
 
     def hear(self, seconds: float) -> None:
         self.again_in = seconds if self.again_in is None else min(self.again_in, seconds)
@@ -89,51 +81,17 @@ def now() -> datetime:
 def claim(most: int, at: datetime) -> Claim:
     """Take up to `most` due deliveries for the length of a lease."""
     claimed = Claim()
-    with transaction.atomic():
-        endpoints = ready_endpoints(at)
+    with prepared.pipelined(), transaction.atomic():
+        endpoints = endpoint_rows.ready(at, at + HORIZON)
         for endpoint in endpoints:
             _claim_at(endpoint, max(1, most // len(endpoints)), at, claimed)
+    # Those rows are locked by others, for whom the ledger must not wait.
+    health.note_too_late(claimed.late, at)
     return claimed
 
 
-def ready_endpoints(at: datetime) -> list[Endpoint]:
-    """Locked ones that have something due and room for it, those served longest ago first."""
-    due = Delivery.objects.due(at).order_by().filter(integration=OuterRef("pk"))
-    rows = (
-        Endpoint.objects.select_related("integration")
-        .filter(~Q(state=BreakerState.OPEN) | Q(probe_at__lte=at))
-        .filter(in_flight__lt=F("integration__outbound_concurrency"))
-        .filter(Q(next_slot_at=None) | Q(next_slot_at__lte=at + HORIZON))
-        .filter(Exists(due))
-        .order_by(F("claimed_at").asc(nulls_first=True))
-        .only(*CLAIMED_FIELDS, *(f"integration__{name}" for name in ROUTE_FIELDS))
-    )
-    if connection.features.has_select_for_update_skip_locked:
-        rows = rows.select_for_update(of=("self",), skip_locked=True)
-    return list(rows[:ENDPOINTS_AT_ONCE])
-
-
-ROUTE_FIELDS = (
-    "slug",
-    "status",
-    "auth_shape",
-    "outbound_url",
-    "outbound_rate_per_second",
-    "outbound_concurrency",
-)
-
-
-def standing_of(endpoint: Endpoint) -> Standing:
-    return Standing(*(getattr(endpoint, name) for name in BREAKER_FIELDS))
-
-
-def set_standing(endpoint: Endpoint, standing: Standing) -> None:
-    for name in BREAKER_FIELDS:
-        setattr(endpoint, name, getattr(standing, name))
-
-
 def _claim_at(endpoint: Endpoint, most: int, at: datetime, claimed: Claim) -> None:
-    standing, integration = standing_of(endpoint), endpoint.integration
+    standing, integration = endpoint_rows.standing_of(endpoint), endpoint.integration
     most = min(most, integration.outbound_concurrency - endpoint.in_flight)
     per_second = breaker.pace(standing, integration.outbound_rate_per_second, at)
     first_slot = max(endpoint.next_slot_at or at, at)
@@ -141,15 +99,15 @@ def _claim_at(endpoint: Endpoint, most: int, at: datetime, claimed: Claim) -> No
         most, standing = 1, breaker.probed(standing, at)
     elif per_second is not None:
         most = min(most, int((at + HORIZON - first_slot).total_seconds() * per_second) + 1)
-    rows, is_all = _take(endpoint, most, at)
+    rows, is_all = _take(endpoint, most, at, claimed)
     if is_all and standing.state == BreakerState.RECOVERING:
         standing = breaker.drained(standing, at)
-    set_standing(endpoint, standing)
+    endpoint_rows.set_standing(endpoint, standing)
     if per_second is not None:
         endpoint.next_slot_at = first_slot + timedelta(seconds=len(rows) / per_second)
     endpoint.in_flight += len(rows)
     endpoint.claimed_at = at
-    endpoint.save(update_fields=CLAIMED_FIELDS)
+    endpoint_rows.save(endpoint, endpoint_rows.CLAIMED_FIELDS)
     wait = (first_slot - at).total_seconds()
     spacing = 1 / per_second if per_second is not None else 0.0
     for index, row in enumerate(rows):
@@ -162,8 +120,9 @@ def _claim_at(endpoint: Endpoint, most: int, at: datetime, claimed: Claim) -> No
 
 # An earlier one of the same order that is still on its way, or waits for its next attempt, comes first.
 DUE = """
-    SELECT d.id, d.fencing_token, d.event_id, e.type, e.body, d.merchant_id, d.install_id,
-           d.attempts_made, d.attempts_before_replay,
+    SELECT d.id, d.fencing_token, d.event_id, e.type, coalesce(d.body, e.body), d.merchant_id,
+           d.install_id, d.attempts_made, d.attempts_before_replay, d.useful_until,
+           coalesce(d.useful_until <= %s, false),
            i.id IS NULL, i.outbound_off_at IS NOT NULL, i.is_enabled
     FROM delivery d
     JOIN event e ON e.id = d.event_id
@@ -180,26 +139,33 @@ DUE = """
 LOCKED = " FOR UPDATE OF d SKIP LOCKED"
 
 
-def _take(endpoint: Endpoint, most: int, at: datetime) -> tuple[list[tuple[Any, ...]], bool]:
+def _take(
+    endpoint: Endpoint, most: int, at: datetime, claimed: Claim
+) -> tuple[list[tuple[Any, ...]], bool]:
     """Lease up to `most` rows of DUE and put aside those that must not be sent.
 
     The second value tells whether nothing else is due.
     """
     lock = LOCKED if connection.features.has_select_for_update_skip_locked else ""
-    found = prepared.fetch_rows(DUE + lock, [endpoint.pk, at, most])
+    # One more than wanted tells whether there is more.
+    due = prepared.fetch_rows(DUE + lock, [at, endpoint.pk, at, most + 1])
+    found = due[:most]
     verdicts: dict[str, list[tuple[Any, ...]]] = {}
     for row in found:
         verdicts.setdefault(_verdict(row, endpoint), []).append(row)
     sendable = verdicts.pop("", [])
     for reason, rows in verdicts.items():
         _put_aside([row[0] for row in rows], reason, at)
+    for row in verdicts.get(health.TOO_LATE, []):
+        claimed.late[prepared.as_uuid(row[6])] = prepared.as_uuid(row[5]), endpoint.pk
     if sendable:
         lease(at + LEASE, [row[0] for row in sendable])
-    return sendable, len(found) < most
+    return sendable, len(due) <= most
 
 
 ASIDE = {
     "uninstalled": DeliveryStatus.CANCELLED,
+    health.TOO_LATE: DeliveryStatus.CANCELLED,
     "endpoint_gone": DeliveryStatus.DEAD,
     "paused": DeliveryStatus.PENDING,
 }
@@ -207,9 +173,11 @@ ASIDE = {
 
 def _verdict(row: tuple[Any, ...], endpoint: Endpoint) -> str:
     """Why a row must not be sent now, empty where it may be."""
-    is_gone, is_off, is_enabled = row[-3:]
+    is_late, is_gone, is_off, is_enabled = row[-4:]
     if is_gone:
         return "uninstalled"
+    if is_late:
+        return health.TOO_LATE
     if is_off:
         return "endpoint_gone"
     return "" if is_enabled and endpoint.integration.is_running else "paused"
@@ -242,26 +210,23 @@ def _claimed(
     row: tuple[Any, ...], endpoint: Endpoint, delay_seconds: float, spacing_seconds: float
 ) -> Claimed:
     return Claimed(
-        id=_uuid(row[0]),
+        id=prepared.as_uuid(row[0]),
         fencing_token=row[1] + 1,
-        event_id=_uuid(row[2]),
+        event_id=prepared.as_uuid(row[2]),
         event_type=row[3],
         body=bytes(row[4]),
-        merchant_id=_uuid(row[5]),
-        install_id=_uuid(row[6]),
+        merchant_id=prepared.as_uuid(row[5]),
+        install_id=prepared.as_uuid(row[6]),
         attempts_made=row[7],
         attempts_before_replay=row[8],
         integration_id=endpoint.pk,
         slug=endpoint.integration.slug,
         url=endpoint.integration.outbound_url,
         is_oauth=endpoint.integration.is_oauth,
+        useful_until=prepared.as_time(row[9]),
         delay_seconds=delay_seconds,
         spacing_seconds=spacing_seconds,
     )
-
-
-def _uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def give_back(items: Iterable[Claimed], at: datetime) -> None:
@@ -273,14 +238,9 @@ def give_back(items: Iterable[Claimed], at: datetime) -> None:
                 pk=item.id, fencing_token=item.fencing_token, status=DeliveryStatus.PENDING
             ).update(lease_until=None, next_attempt_at=at)
             by_endpoint[item.integration_id] = by_endpoint.get(item.integration_id, 0) + is_mine
-        for endpoint in locked_endpoints(by_endpoint):
+        for endpoint in endpoint_rows.locked(by_endpoint):
             endpoint.in_flight = max(endpoint.in_flight - by_endpoint[endpoint.pk], 0)
-            endpoint.save(update_fields=["in_flight"])
-
-
-def locked_endpoints(ids: Iterable[UUID]) -> list[Endpoint]:
-    # In one order, so that two workers never wait for each other.
-    return list(Endpoint.objects.select_for_update().filter(pk__in=list(ids)).order_by("pk"))
+            endpoint_rows.save(endpoint, ["in_flight"])
 
 
 def reap(at: datetime) -> int:
@@ -300,14 +260,14 @@ def reap(at: datetime) -> int:
 
 def _reap_at(endpoint_id: UUID, at: datetime) -> int:
     with transaction.atomic():
-        [endpoint] = locked_endpoints([endpoint_id])
+        [endpoint] = endpoint_rows.locked([endpoint_id])
         held = Delivery.objects.leased(at).filter(integration_id=endpoint_id)
         over = list(held.filter(lease_until__lte=at).select_for_update())
         for row in over:
             _free(row)
         # Whatever went wrong with the count before, it is right again now.
         endpoint.in_flight = held.filter(lease_until__gt=at).count()
-        endpoint.save(update_fields=["in_flight"])
+        endpoint_rows.save(endpoint, ["in_flight"])
     return len(over)
 
 

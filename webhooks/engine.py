@@ -36,6 +36,10 @@ logger = logging.getLogger(__name__)
 
 IN_FLIGHT = 1024
 CLAIM_AT_ONCE = 256
+# Once all that was due is taken, what comes in is drawn together: a claim costs what many rows cost.
+CLAIM_EVERY_SECONDS = 0.03
+# For how long a thread of its own goes on looking so after the last find: it is sooner than a message.
+KEEP_LOOKING_SECONDS = 0.3
 # How often an engine that found nothing looks again by itself while it is at work.
 LOOK_AGAIN_SECONDS = 1.0
 AFTER_ERROR_SECONDS = 0.5
@@ -61,7 +65,11 @@ class Engine:
         self._stop_by = float("inf")
         self._tokens: ThreadPoolExecutor | None = None
         self._look_at = 0.0
+        self._claim_from = 0.0
+        self._found_at = -1e9
         self._is_paced = False
+        self._is_drained = False
+        self._is_idle = False
         self._made = 0
 
     def run_until_idle(self) -> int:
@@ -129,17 +137,17 @@ class Engine:
 
     def _cycle(self, sender: Sender) -> bool:
         """Record what has ended and claim what is due; whether there is anything left to wait for."""
-        if self._record() and not self._is_paced:
-            # Places have come free, here or at an endpoint that had no room.
-            self._look_at = 0.0
         if self._is_poked.is_set():
             self._is_poked.clear()
-            self._look_at = 0.0
+            self._is_idle = False
+            self._look_at = self._claim_from
+        # Places have come free, here or at an endpoint that had no room.
+        if (self._record() or not self._flying) and not self._is_paced:
+            self._look_at = min(self._look_at, self._claim_from)
         free = self._most - len(self._flying)
-        is_time = time.monotonic() >= self._look_at or not (self._flying or self._is_paced)
-        if free > 0 and is_time and not self._is_stopping:
+        if free > 0 and time.monotonic() >= self._look_at and not self._is_stopping:
             self._claim(sender, min(free, CLAIM_AT_ONCE))
-        return bool(self._flying) or self._is_paced
+        return bool(self._flying) or not (self._is_idle or self._is_stopping)
 
     def _record(self) -> int:
         ended = len(self._ended)
@@ -160,8 +168,17 @@ class Engine:
     def _claim(self, sender: Sender, most: int) -> None:
         claimed = claims.claim(most, claims.now())
         self._is_paced = claimed.again_in is not None
-        again_in = LOOK_AGAIN_SECONDS if claimed.again_in is None else claimed.again_in
-        self._look_at = time.monotonic() + again_in
+        now = time.monotonic()
+        if claimed.items:
+            self._is_drained, self._found_at = not self._is_paced, now
+        goes_on = self._thread is not None and now - self._found_at < KEEP_LOOKING_SECONDS
+        self._is_idle = not (claimed.items or self._is_paced or goes_on)
+        again_in = claimed.again_in
+        if again_in is None:
+            again_in = CLAIM_EVERY_SECONDS if goes_on else LOOK_AGAIN_SECONDS
+        self._look_at = now + again_in
+        sender.is_patient = self._is_drained
+        self._claim_from = time.monotonic() + (CLAIM_EVERY_SECONDS if self._is_drained else 0.0)
         if claimed.items:
             self._flying.update(item.id for item in claimed.items)
             self._send(sender, claimed.items)

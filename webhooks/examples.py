@@ -38,12 +38,9 @@ def send(actor: Actor, install_id: UUID, event_type: str) -> Delivery:
 
 
 def _refuse_unreachable(row: Install) -> None:
-    if not row.is_enabled or not row.integration.is_running:
-        raise ApiError("integration_disabled")
+    outbound.require_reachable(row)
     if not row.integration.outbound_url:
         raise ApiError("capability_unsupported", _("This integration takes no events."))
-    if row.outbound_off_at is not None:
-        raise ApiError("integration_disabled", _("The partner has closed its address for events."))
 
 
 def _refuse_many(row: Install) -> None:

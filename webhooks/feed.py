@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -109,7 +110,8 @@ def of_integration(
         .order_by("created_at", "id")
     )
     rows = asked.narrowed(rows, "event__")
-    found = list(rows.values_list("created_at", "id", "event__body")[: asked.limit + 1])
+    body = Coalesce("body", "event__body")
+    found = list(rows.values_list("created_at", "id", body)[: asked.limit + 1])
     page = found[: asked.limit]
     if page:
         at, number = page[-1][:2]

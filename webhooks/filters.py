@@ -1,8 +1,13 @@
-"""What of the delivery log somebody asked to see, read from an address and written back into one."""
+"""What of a log somebody asked to see, read from an address and written back into one.
 
+The log of deliveries itself; the one of what partners send changes the names of the columns and says
+what it can be narrowed to.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -13,11 +18,14 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from catalog.capabilities import causes_of
 from catalog.models import Integration
 from installs.access import Actor
 from installs.models import Location, Merchant
 from webhooks.models import Delivery, DeliveryQuerySet, DeliveryStatus
 
+# The rows of either log.
+Rows = Any
 # Failed for good, or failed and tried again: what somebody who looks for a fault wants to see.
 TROUBLE = "trouble"
 STATUSES: list[tuple[str, str | Promise]] = [
@@ -35,8 +43,15 @@ class Choices:
     locations: list[Location]
 
     @property
+    def unfiltered(self) -> "Filters":
+        return Filters()
+
+    @property
     def types(self) -> list[str]:
-        return sorted({name for item in self.integrations for name in item.outbound_events})
+        told = (
+            causes_of(item.capabilities) | {*item.outbound_events} for item in self.integrations
+        )
+        return sorted(frozenset().union(*told))
 
     @property
     def statuses(self) -> list[tuple[str, str | Promise]]:
@@ -45,6 +60,10 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
+    MADE_AT: ClassVar[str] = "created_at"
+    LOCATION: ClassVar[str] = "event__location"
+    TYPE: ClassVar[str] = "event__type"
+
     integration: Integration | None = None
     location: Location | None = None
     status: str = ""
@@ -55,7 +74,7 @@ class Filters:
 
     @property
     def is_narrowed(self) -> bool:
-        return self != Filters()
+        return self != type(self)()
 
     @property
     def query(self) -> str:
@@ -70,25 +89,27 @@ class Filters:
         }
         return urlencode({key: value for key, value in given.items() if value})
 
-    def applied(self, rows: DeliveryQuerySet, zone: ZoneInfo) -> DeliveryQuerySet:
-        rows = self.placed(rows)
-        if self.status == TROUBLE:
-            rows = rows.with_trouble()
-        elif self.status:
-            rows = rows.filter(status=self.status)
+    def applied(self, rows: Rows, zone: ZoneInfo) -> Rows:
+        rows = self.with_status(self.placed(rows))
         if self.since:
-            rows = rows.filter(created_at__gte=midnight(self.since, zone))
+            rows = rows.filter(**{f"{self.MADE_AT}__gte": midnight(self.since, zone)})
         if self.until:
-            rows = rows.filter(created_at__lt=midnight(self.until + timedelta(days=1), zone))
+            after = midnight(self.until + timedelta(days=1), zone)
+            rows = rows.filter(**{f"{self.MADE_AT}__lt": after})
         return rows
 
-    def placed(self, rows: DeliveryQuerySet) -> DeliveryQuerySet:
+    def with_status(self, rows: Rows) -> Rows:
+        if self.status == TROUBLE:
+            return rows.with_trouble()
+        return rows.filter(status=self.status) if self.status else rows
+
+    def placed(self, rows: Rows) -> Rows:
         """Narrowed to a partner, an outlet and a type, whatever the status and the day."""
         if self.integration:
             rows = rows.filter(integration=self.integration)
         if self.location:
-            rows = rows.filter(event__location=self.location)
-        return rows.filter(event__type=self.type) if self.type else rows
+            rows = rows.filter(**{self.LOCATION: self.location})
+        return rows.filter(**{self.TYPE: self.type}) if self.type else rows
 
     def zone(self, merchant: Merchant) -> ZoneInfo:
         """Whose midnight a day begins with: the outlet's that was chosen, else the merchant's."""
@@ -106,24 +127,31 @@ def visible_to(actor: Actor) -> DeliveryQuerySet:
 def choices_for(actor: Actor, merchant: Merchant) -> Choices:
     """Partners that are told something, or were: also those that are uninstalled by now."""
     own = Q(installs__merchant=merchant) | Q(delivery_health__merchant=merchant)
-    integrations = Integration.objects.filter(own).exclude(outbound_events=[]).distinct()
-    return Choices(
-        merchant,
-        sorted(integrations, key=lambda item: item.name.casefold()),
-        [
-            item
-            for item in merchant.locations.all()
-            if actor.locations is None or item.pk in actor.locations
-        ],
+    integrations = (
+        Integration.objects.filter(own).exclude(outbound_events=[], outbound_url="").distinct()
     )
+    return Choices(merchant, by_name(integrations), locations_of(actor, merchant))
+
+
+def by_name(integrations: Iterable[Integration]) -> list[Integration]:
+    return sorted(integrations, key=lambda item: item.name.casefold())
+
+
+def locations_of(actor: Actor, merchant: Merchant) -> list[Location]:
+    return [
+        item
+        for item in merchant.locations.all()
+        if actor.locations is None or item.pk in actor.locations
+    ]
 
 
 def read(given: QueryDict, choices: Choices) -> Filters:
     """What is unknown is left out; of a day that is none, the filters say so."""
-    filters = Filters(
+    filters = replace(
+        choices.unfiltered,
         integration=_one_of(choices.integrations, given.get("integration"), "slug"),
         location=_one_of(choices.locations, given.get("location"), "pk"),
-        status=_known(given.get("status", ""), [code for code, _label in STATUSES]),
+        status=_known(given.get("status", ""), [code for code, _label in choices.statuses]),
         type=_known(given.get("type", ""), choices.types),
     )
     days: dict[str, Any] = {}

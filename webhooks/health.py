@@ -3,7 +3,7 @@ at most one open incident, raised and cleared by itself.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -23,6 +23,8 @@ SUCCESS_EVERY = timedelta(seconds=10)
 # An install needs attention when a delivery was given up, or after this many failures for this long.
 FAILURES = 10
 FAILING_FOR = timedelta(minutes=10)
+# Why a delivery is cancelled that nobody needs any more.
+TOO_LATE = "too_late"
 
 _noted: dict[UUID, float] = {}
 INSTALLS_NOTED = 10_000
@@ -77,23 +79,39 @@ def _note_failures(failed: Sequence["Result"], at: datetime) -> None:
             attention=Attention.GONE, attention_at=at, mailed_at=None
         )
         return
-    is_given_up = any(result.status == DeliveryStatus.DEAD for result in failed)
+    is_late = any(result.reason == TOO_LATE for result in failed)
+    if is_late:
+        row.update(problem=TOO_LATE)
+    is_given_up = is_late or any(result.status == DeliveryStatus.DEAD for result in failed)
     lasting = Q(failures__gte=FAILURES, failing_since__lte=at - FAILING_FOR)
     bad = row if is_given_up else row.filter(lasting)
     if bad.filter(attention="").update(attention=Attention.FAILING, attention_at=at):
         _record("install.deliveries_failing", last, {"problem": last.outcome.problem})
 
 
+def note_too_late(installs: Mapping[UUID, tuple[UUID, UUID]], at: datetime) -> None:
+    """What waited for these is of no use any more; each with its merchant and its integration."""
+    for install_id, (merchant_id, integration_id) in installs.items():
+        row = _row_of(install_id, merchant_id, integration_id)
+        row.filter(attention="").update(
+            attention=Attention.FAILING, attention_at=at, problem=TOO_LATE
+        )
+
+
 def _row(result: "Result") -> "QuerySet[DeliveryHealth]":
     item = result.item
-    rows = DeliveryHealth.objects.filter(pk=item.install_id)
+    return _row_of(item.install_id, item.merchant_id, item.integration_id)
+
+
+def _row_of(
+    install_id: UUID, merchant_id: UUID, integration_id: UUID
+) -> "QuerySet[DeliveryHealth]":
+    rows = DeliveryHealth.objects.filter(pk=install_id)
     if not rows.exists():
         DeliveryHealth.objects.bulk_create(
             [
                 DeliveryHealth(
-                    install_id=item.install_id,
-                    merchant_id=item.merchant_id,
-                    integration_id=item.integration_id,
+                    install_id=install_id, merchant_id=merchant_id, integration_id=integration_id
                 )
             ],
             ignore_conflicts=True,

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Model, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
 from django.utils.translation import gettext as _
@@ -27,8 +28,9 @@ from webhooks.models import (
     Recovery,
 )
 from webhooks.problems import Problem, problem_of
-from webhooks.redaction import shown_answer
+from webhooks.redaction import redact, shown_answer
 
+Row = TypeVar("Row", bound=Model)
 PAGE_SIZE = 25
 RECENT = 3
 # Sent with every attempt; their values are not kept.
@@ -80,14 +82,21 @@ class Page:
 def page_of(actor: Actor, merchant: Merchant, rows: DeliveryQuerySet, before: str) -> Page:
     """A page of the rows, the newest first. `before` is what the page before gave as `older`."""
     rows = with_latency(rows).select_related("event__location", "integration__endpoint")
-    rows = rows.defer("event__body").order_by("-created_at", "-id")
+    found, older, newest = keyset(rows.defer("event__body", "body"), "created_at", before)
+    return Page(lines_of(actor, merchant, found), older, newest)
+
+
+def keyset(rows: QuerySet[Row], column: str, before: str) -> tuple[list[Row], str, bool]:
+    """A page of the rows by that time, where the older ones begin, and whether it is the newest."""
+    rows = rows.order_by(f"-{column}", "-id")
     place = _place(before)
     if place:
         at, row_id = place
-        rows = rows.filter(Q(created_at__lt=at) | Q(created_at=at, id__lt=row_id))
+        rows = rows.filter(Q(**{f"{column}__lt": at}) | Q(**{column: at, "id__lt": row_id}))
     found = list(rows[: PAGE_SIZE + 1])
     more = found[PAGE_SIZE - 1] if len(found) > PAGE_SIZE else None
-    return Page(lines_of(actor, merchant, found[:PAGE_SIZE]), _cursor(more), place is None)
+    older = _cursor(getattr(more, column), more.pk) if more else ""
+    return found[:PAGE_SIZE], older, place is None
 
 
 def lines_of(actor: Actor, merchant: Merchant, rows: list[Delivery]) -> list[Line]:
@@ -180,10 +189,23 @@ def duration_text(milliseconds: int | None) -> str:
 
 def body_text(body: bytes | memoryview) -> str:
     """What was sent, laid out for reading; the bytes themselves have no blanks between."""
+    return _cut(_laid_out(body), SHOWN_CHARACTERS)
+
+
+def redacted_body_text(body: bytes | memoryview) -> str:
+    """What somebody else has sent: redacted before it is cut, so that no half of a key is left."""
+    return _cut(redact(_laid_out(body)[: 4 * SHOWN_CHARACTERS]), SHOWN_CHARACTERS)
+
+
+def _laid_out(body: bytes | memoryview) -> str:
     text = bytes(body).decode("utf-8", "replace")
     with suppress(ValueError):
         text = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    return f"{text[:SHOWN_CHARACTERS]}\n…" if len(text) > SHOWN_CHARACTERS else text
+    return text
+
+
+def _cut(text: str, length: int) -> str:
+    return f"{text[:length]}\n…" if len(text) > length else text
 
 
 def summary_of(lines: Iterable[Line]) -> str:
@@ -212,8 +234,8 @@ def recoveries_of(actor: Actor, merchant: Merchant) -> list[Recovery]:
     return list(rows.order_by("-created_at", "id")[:RECENT])
 
 
-def _cursor(row: Delivery | None) -> str:
-    return f"{row.created_at.astimezone(UTC):%Y%m%dT%H%M%S.%f}_{row.pk}" if row else ""
+def _cursor(at: datetime, row_id: UUID) -> str:
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%S.%f}_{row_id}"
 
 
 def _place(cursor: str) -> tuple[datetime, UUID] | None:

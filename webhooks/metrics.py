@@ -29,6 +29,7 @@ from webhooks.models import (
     DeliveryStatus,
     InboundEvent,
     InboundStatus,
+    InboundTotal,
     Recovery,
 )
 from webhooks.totals import LATENCY_LADDER, OUTCOMES
@@ -128,12 +129,32 @@ def inbound(at: datetime) -> Iterator[Metric]:
     for status, order in (
         (InboundStatus.RECEIVED, "due_at"),
         (InboundStatus.QUARANTINED, "received_at"),
+        (InboundStatus.PARKED, "received_at"),
     ):
         rows = InboundEvent.objects.filter(status=status).order_by(order)[:COUNTED_UP_TO]
         found = rows.aggregate(number=Count("pk"), since=Min("received_at"))
         events.add_metric([status], found["number"])
         age.add_metric([status], seconds_since(found["since"], at))
     yield from (events, age)
+    due = InboundEvent.objects.due(at)[:COUNTED_UP_TO]
+    found = due.aggregate(number=Count("pk"), since=Min("due_at"))
+    text = f"Inbound events whose time to be worked on has come, {CAPPED}"
+    yield gauge("posz_inbound_due", text, found["number"])
+    late = seconds_since(found["since"], at)
+    yield gauge("posz_inbound_due_age_seconds", "How late the oldest due event is", late)
+    yield outcomes()
+
+
+def outcomes() -> CounterMetricFamily:
+    ended = CounterMetricFamily(
+        "posz_inbound_webhooks",
+        "Webhooks since the beginning: processed, set aside, or why they were refused",
+        labels=["integration", "outcome"],
+    )
+    rows = InboundTotal.objects.order_by("slug", "outcome")
+    for slug, outcome, count in rows.values_list("slug", "outcome", "count"):
+        ended.add_metric([slug, outcome], count)
+    return ended
 
 
 def gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -7,113 +7,161 @@ still holds the token (`outcomes.py`). Delivery is at least once, with a stable 
 bytes on every attempt.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import F
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from catalog.envelope import ApiError
-from catalog.strict_json import dumps
-from installs import connection, lifecycle, scope
-from installs.models import Install, Location, Merchant
-from installs.wake import wake
-from webhooks import claims, health
+from catalog.prepared import fetch_row
+from dispatch import table_checks
+from installs import connection, lifecycle, snapshot
+from installs.models import Install, Merchant
+from installs.snapshot import Snapshot, Subscriber
+from installs.wake import wake_soon
+from webhooks import business_days, claims, erasures, event_rows, exported, health, menus
 from webhooks.engine import Engine
+from webhooks.event_rows import Addressed, Draft, TokenProof
+from webhooks.event_rows import NewEvent as NewEvent
+from webhooks.exported import Happening, Parcel
+from webhooks.exported.customers import ERASURES
 from webhooks.models import Delivery, DeliveryStatus, Endpoint, Event
 
-VERSION = 1
-ORDER_KEY_LENGTH = 255
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event as the POS reports it, checked."""
-
-    type: str
-    merchant_id: UUID
-    location_id: UUID | None
-    occurred_at: datetime | None
-    idempotency_key: str | None
-    data: Mapping[str, Any]
+SETTINGS_CHANGED = "settings.changed"
+REMIND_EVERY_SECONDS = 0.5
+# Of these more is written than the event and its deliveries.
+IN_TURN = frozenset(
+    {SETTINGS_CHANGED, business_days.CLOSED, *ERASURES, *menus.KEPT, *table_checks.EVENTS}
+)
 
 
 def accept_event(new: NewEvent) -> tuple[Event, int]:
     """Store an event with one delivery per subscribed, enabled, effective install.
 
-    The same idempotency key of a merchant gives the same event and writes nothing. Refused with 404
-    for an unknown merchant or outlet.
+    Gives the event and how many deliveries it has. The same idempotency key of a merchant gives the
+    same event and writes nothing. Refused with 404 for an unknown merchant or outlet.
     """
-    try:
-        with transaction.atomic():
-            event = _write_event(new)
-    except IntegrityError:
-        event = Event.objects.get(merchant_id=new.merchant_id, idempotency_key=new.idempotency_key)
-    return event, event.deliveries.count()
+    known = _known(new)
+    if known is None:
+        try:
+            return accept_at_once(new) or _accept_in_turn(new)
+        except IntegrityError:
+            # Only another request with the same key can have been faster.
+            known = _known(new)
+            if known is None:
+                raise
+    return known, known.deliveries.count()
 
 
-def _write_event(new: NewEvent) -> Event:
-    if new.idempotency_key is not None:
-        known = Event.objects.filter(
-            merchant_id=new.merchant_id, idempotency_key=new.idempotency_key
-        ).first()
-        if known is not None:
-            return known
-    # The update is also the lock that puts a merchant's events in one order.
-    if not Merchant.objects.filter(pk=new.merchant_id).update(
-        event_sequence=F("event_sequence") + 1
-    ):
-        raise ApiError("not_found")
-    location = lifecycle.find_location(new.merchant_id, new.location_id)
-    merchant = Merchant.objects.get(pk=new.merchant_id)
-    event = _event_row(new, merchant, location)
-    event.save(force_insert=True)
-    rows = subscribers(merchant.pk, location, new.type)
-    write_deliveries(event, rows, new.data)
-    if new.type == "settings.changed":
-        merchant_settings_changed(merchant, new.data)
-    return event
+def _known(new: NewEvent) -> Event | None:
+    if new.idempotency_key is None:
+        return None
+    return Event.objects.filter(
+        merchant_id=new.merchant_id, idempotency_key=new.idempotency_key
+    ).first()
 
 
-def write_deliveries(event: Event, rows: list[Install], data: Mapping[str, Any]) -> list[Delivery]:
+def accept_at_once(new: NewEvent, token: TokenProof | None = None) -> tuple[Event, int] | None:
+    """With what is remembered of the merchant and the token, if that is how things are; else None.
+
+    Writes nothing where it gives None, and never finds an event that is there already. Refused with 400
+    where an operation that the event causes can't be made of it.
+    """
+    known = snapshot.remembered(new.merchant_id)
+    if known is None or new.type in IN_TURN or not _is_place_of(known, new):
+        return None
+    draft = event_rows.draft(new)
+    to = _addressees(known, new, draft)
+    ensure_endpoints(item.install for item in to)
+    written = event_rows.insert_at_once(draft, to, known.stamp, token)
+    if written is None:
+        return None
+    event, is_looked_for = written
+    if to:
+        transaction.on_commit(remind_delivery if is_looked_for else wake_delivery)
+    return event, len(to)
+
+
+# The update is also the lock that puts a merchant's events in one order, and nobody can install or
+# uninstall between the stamp it gives and the commit.
+NEXT_IN_SEQUENCE = f"""
+    UPDATE merchant SET event_sequence = event_sequence + 1 WHERE id = %s
+    RETURNING event_sequence, {snapshot.STAMP_COLUMNS}
+"""  # noqa: S608
+
+
+def _accept_in_turn(new: NewEvent) -> tuple[Event, int]:
+    with transaction.atomic():
+        row = fetch_row(NEXT_IN_SEQUENCE, [new.merchant_id])
+        if row is None:
+            raise ApiError("not_found")
+        sequence, *stamp = row
+        known = snapshot.at(new.merchant_id, snapshot.stamp_of(stamp))
+        if not _is_place_of(known, new):
+            raise ApiError("not_found", lifecycle.no_such_outlet())
+        closed = None
+        if new.type == business_days.CLOSED:
+            new, closed = business_days.close(new, sequence, known)
+        draft = event_rows.draft(new)
+        event = event_rows.insert_event(draft, sequence)
+        if closed is not None:
+            business_days.remember(closed, event)
+        if new.type in menus.KEPT:
+            menus.note(new.type, new.merchant_id, new.location_id, new.data, event.occurred_at)
+        parcels = _parcels(known, new, draft)
+        to = [_addressed(item, draft) for item in parcels]
+        write_deliveries(event, draft, to, new.data)
+        if new.type in ERASURES:
+            erasures.begin(event, parcels)
+        if new.type == SETTINGS_CHANGED:
+            merchant_settings_changed(new.merchant_id, new.data)
+        if new.type in table_checks.EVENTS:
+            table_checks.take(new.merchant_id, new.location_id, new.type, new.data)
+    return event, len(parcels)
+
+
+def _parcels(known: Snapshot, new: NewEvent, draft: Draft) -> list[Parcel]:
+    told: Sequence[Subscriber] = known.subscribers(new.location_id, new.type)
+    if new.type == erasures.REQUESTED:
+        told = erasures.holders(known, told)
+    happening = Happening(draft.id, new.type, draft.occurred_at, new.location_id, new.data, known)
+    return exported.parcels(told, happening)
+
+
+def _addressees(known: Snapshot, new: NewEvent, draft: Draft) -> list[Addressed]:
+    return [_addressed(item, draft) for item in _parcels(known, new, draft)]
+
+
+def _addressed(parcel: Parcel, draft: Draft) -> Addressed:
+    tail = None if parcel.data is None else draft.tail_with(parcel.data)
+    return Addressed(parcel.install, tail, parcel.useful_until)
+
+
+def _is_place_of(known: Snapshot, new: NewEvent) -> bool:
+    return new.location_id is None or new.location_id in known.locations
+
+
+def write_deliveries(
+    event: Event, draft: Draft, to: Sequence[Addressed], data: Mapping[str, Any]
+) -> Sequence[UUID]:
     """One delivery of the event per install, and somebody to send it once all is committed."""
-    ensure_endpoints({row.integration_id for row in rows})
-    deliveries = Delivery.objects.bulk_create(
-        [
-            Delivery(
-                event=event,
-                merchant_id=event.merchant_id,
-                integration=row.integration,
-                install_id=row.pk,
-                sequence=event.sequence,
-                order_key=order_of(data) if row.integration.outbound_in_order else "",
-            )
-            for row in rows
-        ]
-    )
-    if deliveries:
+    ensure_endpoints(item.install for item in to)
+    ids = event_rows.insert_deliveries(event, draft, to, data)
+    if ids:
         transaction.on_commit(wake_delivery)
-    return deliveries
-
-
-def order_of(data: Mapping[str, Any]) -> str:
-    """The order an event is about, empty where it is about none."""
-    order = data.get("order")
-    found = order.get("id") if isinstance(order, dict) else None
-    found = found or data.get("order_id") or data.get("external_order_id")
-    return str(found)[:ORDER_KEY_LENGTH] if isinstance(found, str | int) else ""
+    return ids
 
 
 _known_endpoints: set[UUID] = set()
 
 
-def ensure_endpoints(integration_ids: set[UUID]) -> None:
+def ensure_endpoints(rows: Iterable[Install]) -> None:
     """Without its row an endpoint is never looked at."""
-    missing = integration_ids - _known_endpoints
+    missing = {row.integration_id for row in rows} - _known_endpoints
     if missing:
         Endpoint.objects.bulk_create(
             [Endpoint(integration_id=item) for item in missing], ignore_conflicts=True
@@ -128,74 +176,16 @@ def accept_example(install: Install, event_type: str, data: Mapping[str, Any]) -
     """
     new = NewEvent(event_type, install.merchant_id, install.location_id, None, None, data)
     with transaction.atomic():
-        event = _event_row(new, install.merchant, install.location, is_example=True)
-        event.save(force_insert=True)
+        draft = event_rows.draft(new, is_example=True)
+        event = event_rows.insert_event(draft, None)
         # The order it speaks of is invented, so it waits for no other.
-        [delivery] = write_deliveries(event, [install], {})
-    return delivery
+        [delivery_id] = write_deliveries(event, draft, [Addressed(install)], {})
+    return Delivery.objects.get(pk=delivery_id)
 
 
-def _event_row(
-    new: NewEvent, merchant: Merchant, location: Location | None, *, is_example: bool = False
-) -> Event:
-    event_id, occurred_at = uuid4(), new.occurred_at or timezone.now()
-    body = dumps(
-        {
-            "id": str(event_id),
-            "type": new.type,
-            "version": VERSION,
-            "occurred_at": occurred_at.isoformat(),
-            "merchant_id": str(merchant.pk),
-            "location_id": str(location.pk) if location else None,
-            "sequence": 0 if is_example else merchant.event_sequence,
-            **({"example": True} if is_example else {}),
-            "data": new.data,
-        }
-    )
-    return Event(
-        id=event_id,
-        merchant=merchant,
-        location=location,
-        type=new.type,
-        sequence=None if is_example else merchant.event_sequence,
-        is_example=is_example,
-        idempotency_key=new.idempotency_key,
-        body=body,
-        occurred_at=occurred_at,
-    )
-
-
-def subscribers(merchant_id: UUID, location: Location | None, event_type: str) -> list[Install]:
-    """Enabled installs that are effective at the location and subscribe to the type.
-
-    An event of no location goes to every enabled subscriber, once per partner.
-    """
-    rows = list(Install.objects.for_merchant(merchant_id).with_names().in_order())
-    if location is not None:
-        effective = {
-            item.id
-            for item in scope.effective_installs([row.scoped() for row in rows], location.pk)
-        }
-        rows = [row for row in rows if row.pk in effective]
-    wanted = [
-        row
-        for row in rows
-        if row.is_enabled
-        and row.outbound_off_at is None
-        and row.integration.is_running
-        and event_type in row.integration.outbound_events
-    ]
-    if location is not None:
-        return wanted
-    first_of: dict[UUID, Install] = {}
-    for row in wanted:
-        first_of.setdefault(row.integration_id, row)
-    return list(first_of.values())
-
-
-def merchant_settings_changed(merchant: Merchant, data: Mapping[str, Any]) -> None:
+def merchant_settings_changed(merchant_id: UUID, data: Mapping[str, Any]) -> None:
     """Follow the POS: take over what changed, and tell the partners that know the merchant."""
-    after = data.get("after")
+    merchant, after = Merchant.objects.get(pk=merchant_id), data.get("after")
     merchant.apply_settings(after if isinstance(after, dict) else {})
     rows = Install.objects.for_merchant(merchant.pk).with_names().filter(is_enabled=True)
     connection.schedule_provisioning(rows.select_for_update(of=("self",)))
@@ -235,16 +225,28 @@ def cancel_for(install_id: UUID) -> int:
     )
 
 
+def is_reachable(install: Install) -> bool:
+    """Whether anything may be sent for an install now. Its `integration` should be loaded."""
+    return install.is_enabled and install.integration.is_running and install.outbound_off_at is None
+
+
+def require_reachable(install: Install) -> None:
+    if install.outbound_off_at is not None:
+        raise ApiError("integration_disabled", _("The partner has closed its address for events."))
+    if not is_reachable(install):
+        raise ApiError("integration_disabled")
+
+
 def replay(delivery: Delivery) -> None:
     """Send a finished delivery again from the start of its ladder.
 
-    Refused where the install is gone or switched off, and while it is still on its way.
+    Refused where the install is gone, switched off or told to stop by its partner. One that is still
+    on its way stays as it is.
     """
-    install = Install.objects.filter(pk=delivery.install_id).first()
+    install = Install.objects.select_related("integration").filter(pk=delivery.install_id).first()
     if install is None:
         raise ApiError("integration_not_installed")
-    if not install.is_enabled:
-        raise ApiError("integration_disabled")
+    require_reachable(install)
     start_anew([delivery.pk])
 
 
@@ -263,6 +265,8 @@ def start_anew(ids: Collection[UUID]) -> int:
                 attempts_before_replay=F("attempts_made"),
                 next_attempt_at=timezone.now(),
                 finished_at=None,
+                # Whoever sends it again wants it to arrive, however late.
+                useful_until=None,
             )
         )
         if started:
@@ -271,4 +275,9 @@ def start_anew(ids: Collection[UUID]) -> int:
 
 
 def wake_delivery() -> None:
-    wake("webhooks.tasks.deliver_due")
+    wake_soon("webhooks.tasks.deliver_due")
+
+
+def remind_delivery() -> None:
+    """An engine is looking already; should it have died since, another one is woken up."""
+    wake_soon("webhooks.tasks.deliver_due", every_seconds=REMIND_EVERY_SECONDS)

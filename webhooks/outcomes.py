@@ -18,25 +18,12 @@ from installs import audit, grants
 from installs import connection as install_connection
 from installs.ladder import LADDER, next_attempt_at
 from installs.models import Install
-from webhooks import breaker, health, totals
-from webhooks.claims import Claimed, locked_endpoints, set_standing, standing_of
+from webhooks import breaker, endpoint_rows, erasures, health, totals
+from webhooks.claims import Claimed
 from webhooks.models import Attempt, BreakerState, Delivery, DeliveryStatus, Endpoint
 from webhooks.sending import Job, Outcome
 
 logger = logging.getLogger(__name__)
-
-ENDPOINT_FIELDS = (
-    "state",
-    "changed_at",
-    "probe_at",
-    "window_started_at",
-    "window_attempts",
-    "window_failures",
-    "in_flight",
-    "totals",
-    "latency_counts",
-    "latency_ms_total",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class Result:
 def record(ended: Sequence[tuple[Job, Outcome]], at: datetime) -> None:
     """Write the outcomes of attempts and what follows from them."""
     results = [_result(job, outcome) for job, outcome in ended]
-    with transaction.atomic():
+    with prepared.pipelined(), transaction.atomic():
         mine = _write(results, at)
         written = [result for result in results if result.item.id in mine]
         changed = _tell_endpoints(written, at)
@@ -72,11 +59,16 @@ def record(ended: Sequence[tuple[Job, Outcome]], at: datetime) -> None:
 
 def _result(job: Job, outcome: Outcome) -> Result:
     tries = job.item.number - job.item.attempts_before_replay
-    return Result(job, outcome, *what_follows(tries, outcome))
+    return Result(job, outcome, *what_follows(tries, outcome, job.item.useful_until))
 
 
-def what_follows(tries: int, outcome: Outcome) -> tuple[str, str, datetime | None]:
-    """Status, reason and next due time after the given number of attempts that count."""
+def what_follows(
+    tries: int, outcome: Outcome, useful_until: datetime | None = None
+) -> tuple[str, str, datetime | None]:
+    """Status, reason and next due time after the given number of attempts that count.
+
+    What would come too late is not tried any more.
+    """
     if outcome.is_success:
         return DeliveryStatus.DELIVERED, "", None
     if outcome.status == 410:
@@ -87,6 +79,8 @@ def what_follows(tries: int, outcome: Outcome) -> tuple[str, str, datetime | Non
         return DeliveryStatus.DEAD, outcome.problem, None
     if outcome.retry_after:
         next_at = max(next_at, failed_at + min(outcome.retry_after, LADDER[-1]))
+    if useful_until is not None and next_at > useful_until:
+        return DeliveryStatus.CANCELLED, health.TOO_LATE, None
     return DeliveryStatus.PENDING, outcome.problem, next_at
 
 
@@ -171,15 +165,16 @@ def _tell_endpoints(results: Sequence[Result], at: datetime) -> list[Endpoint]:
     for result in results:
         by_endpoint.setdefault(result.item.integration_id, []).append(result)
     changed = []
-    for endpoint in locked_endpoints(by_endpoint):
+    for endpoint in endpoint_rows.locked(by_endpoint):
         ended = by_endpoint[endpoint.pk]
         before = endpoint.state
-        set_standing(endpoint, breaker.after(standing_of(endpoint), _for_breaker(ended), at))
+        standing = endpoint_rows.standing_of(endpoint)
+        endpoint_rows.set_standing(endpoint, breaker.after(standing, _for_breaker(ended), at))
         endpoint.in_flight = max(endpoint.in_flight - len(ended), 0)
         attempts = [(result.outcome.status, result.outcome.elapsed_ms) for result in ended]
         totals.add(endpoint.totals, endpoint.latency_counts, attempts)
         endpoint.latency_ms_total += sum(elapsed for _status, elapsed in attempts)
-        endpoint.save(update_fields=ENDPOINT_FIELDS)
+        endpoint_rows.save(endpoint, endpoint_rows.RECORDED_FIELDS)
         if endpoint.state != before:
             changed.append(endpoint)
     return changed
@@ -224,6 +219,7 @@ def _consequences(results: Sequence[Result], changed: Sequence[Endpoint], at: da
             data={"attempts": endpoint.window_attempts, "failures": endpoint.window_failures},
         )
     health.note(results, at)
+    erasures.note(results, at)
     for result in results:
         if result.outcome.status == 410:
             install_connection.turn_outbound_off(result.item.install_id)

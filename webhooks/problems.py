@@ -28,6 +28,10 @@ PROBLEMS: dict[str, Told] = {
         gettext_lazy("The integration was uninstalled before this could be sent."),
         gettext_lazy("There is nothing to do."),
     ),
+    "too_late": (
+        gettext_lazy("The partner could not be told in time."),
+        gettext_lazy("For an order of a channel, use the channel’s own tablet now."),
+    ),
     "unknown": (
         gettext_lazy("Posz was interrupted and does not know whether it arrived."),
         gettext_lazy("Posz sends it again; the partner tells doubles by the event number."),

@@ -148,7 +148,7 @@ def _installs_for(actor: Actor, integration: Integration) -> list[Install]:
     allowed = [row for row in rows if actor.may(Verb.REPLAY, row.location_id)]
     if not allowed:
         actor.require(Verb.REPLAY, rows[0].location_id)
-    able = [row for row in allowed if _is_able(row)]
+    able = [row for row in allowed if outbound.is_reachable(row)]
     if not able:
         raise ApiError("integration_disabled")
     return able
@@ -163,10 +163,6 @@ def _locked_installs(ids: Iterable[UUID | str]) -> dict[UUID, Install]:
     return {row.pk: row for row in rows.select_for_update(of=("self",))}
 
 
-def _is_able(row: Install) -> bool:
-    return row.is_enabled and row.integration.is_running
-
-
 def _answer(actor: Actor, row: Delivery | None, installs: Mapping[UUID, Install]) -> str:
     if row is None:
         return "not_found"
@@ -175,7 +171,7 @@ def _answer(actor: Actor, row: Delivery | None, installs: Mapping[UUID, Install]
         return "integration_not_installed"
     if not actor.may(Verb.REPLAY, install.location_id):
         return "forbidden"
-    if not _is_able(install):
+    if not outbound.is_reachable(install):
         return "integration_disabled"
     return row.status if row.status == DeliveryStatus.PENDING else SENT_AGAIN
 
@@ -206,7 +202,8 @@ def _step(recovery_id: UUID) -> int:
         row = mine.select_for_update(of=("self",), skip_locked=can_skip).first()
         if row is None:
             return 0
-        able = {pk for pk, item in _locked_installs(row.install_ids).items() if _is_able(item)}
+        installs = _locked_installs(row.install_ids)
+        able = {pk for pk, item in installs.items() if outbound.is_reachable(item)}
         if not able:
             _stop(row)
             return 1

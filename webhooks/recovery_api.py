@@ -11,7 +11,8 @@ from rest_framework.views import APIView
 
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs.access import Verb
+from catalog.paging import page_of
+from installs.access import Actor, Verb
 from installs.tokens import caller_of
 from webhooks import recovery
 from webhooks.models import Recovery
@@ -58,6 +59,21 @@ class CountSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
+def asked_to_recover(
+    request: Request, serializer: type[serializers.Serializer[Any]]
+) -> tuple[Actor, Integration, dict[str, Any]]:
+    """Who wants what of which integration sent or processed again, as the serializer reads it."""
+    wanted = serializer(data=request.data)
+    wanted.is_valid(raise_exception=True)
+    fields = wanted.validated_data
+    caller = caller_of(request)
+    actor = caller.actor(caller.merchant(fields.get("merchant_id")))
+    integration = Integration.objects.filter(slug=fields["integration"]).first()
+    if integration is None:
+        raise ApiError("not_found")
+    return actor, integration, fields
+
+
 @extend_schema(tags=["deliveries"])
 class DeliveryRecover(APIView):
     @extend_schema(
@@ -67,14 +83,7 @@ class DeliveryRecover(APIView):
     )
     def post(self, request: Request) -> Response:
         """Send everything of a time again; with `dry_run` only count it (200)."""
-        wanted = RecoverRequestSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        fields = wanted.validated_data
-        caller = caller_of(request)
-        actor = caller.actor(caller.merchant(fields.get("merchant_id")))
-        integration = Integration.objects.filter(slug=fields["integration"]).first()
-        if integration is None:
-            raise ApiError("not_found")
+        actor, integration, fields = asked_to_recover(request, RecoverRequestSerializer)
         window = {name: fields[name] for name in ("since", "until", "what")}
         if fields["dry_run"]:
             return Response({"count": recovery.count(actor, integration, **window)})
@@ -101,6 +110,15 @@ class ChosenSerializer(serializers.Serializer[Any]):
     )
 
 
+def chosen(request: Request) -> tuple[Actor, list[UUID]]:
+    """Who wants which of their merchant's rows again."""
+    wanted = ChosenSerializer(data=request.data)
+    wanted.is_valid(raise_exception=True)
+    caller = caller_of(request)
+    actor = caller.actor(caller.merchant(wanted.validated_data.get("merchant_id")))
+    return actor, wanted.validated_data["ids"]
+
+
 class ReplayedSerializer(serializers.Serializer[Any]):
     id = serializers.UUIDField()
     result = serializers.ChoiceField(choices=recovery.RESULTS)
@@ -110,15 +128,11 @@ class ReplayedSerializer(serializers.Serializer[Any]):
 class DeliveryReplayChosen(APIView):
     @extend_schema(
         request=ChosenSerializer,
-        responses={202: ReplayedSerializer(many=True)},
+        responses={202: page_of(ReplayedSerializer)},
         operation_id="deliveries_replay_chosen",
     )
     def post(self, request: Request) -> Response:
         """Send up to 500 finished deliveries again; the answer says of each what became of it."""
-        wanted = ChosenSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        caller = caller_of(request)
-        actor = caller.actor(caller.merchant(wanted.validated_data.get("merchant_id")))
-        results = recovery.replay_chosen(actor, wanted.validated_data["ids"])
+        results = recovery.replay_chosen(*chosen(request))
         data = [{"id": str(pk), "result": result} for pk, result in results.items()]
         return Response({"data": data, "next": None}, status=status.HTTP_202_ACCEPTED)

@@ -1,7 +1,5 @@
 """The event catalogue for those who build against it: over the API, and as a page to read."""
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -15,9 +13,11 @@ from rest_framework.views import APIView
 
 from catalog.api import BilingualSerializer
 from catalog.envelope import ApiError
+from catalog.paging import page_of
+from dispatch.field_list import pretty, rows_of
 from webhooks.catalogue import EVENT_TYPES, GROUPS, capabilities_of, example_of, schema_of
 from webhooks.event_types.common import DEFS
-from webhooks.event_types.notation import Schema, record
+from webhooks.event_types.notation import record
 
 
 class EventTypeSerializer(serializers.Serializer[Any]):
@@ -49,7 +49,7 @@ class EventTypeList(APIView):
     authentication_classes = ()
     permission_classes = ()
 
-    @extend_schema(responses=EventTypeSerializer(many=True), operation_id="event_types_list")
+    @extend_schema(responses=page_of(EventTypeSerializer), operation_id="event_types_list")
     def get(self, _request: Request) -> Response:
         return Response({"data": [described(name) for name in EVENT_TYPES], "next": None})
 
@@ -78,7 +78,7 @@ def page(request: HttpRequest) -> HttpResponse:
                 {
                     "known": known,
                     "capabilities": capabilities_of(known.type),
-                    "fields": list(rows_of(record(known.shape))),
+                    "fields": list(rows_of(record(known.shape), DEFS)),
                     "example": pretty(example_of(known.type)),
                 }
                 for known in events
@@ -86,42 +86,11 @@ def page(request: HttpRequest) -> HttpResponse:
         }
         for title, events in GROUPS
     ]
-    objects = [{"name": name, "fields": list(rows_of(schema))} for name, schema in DEFS.items()]
+    objects = [
+        {"name": name, "fields": list(rows_of(schema, DEFS))} for name, schema in DEFS.items()
+    ]
     return render(
         request,
         "webhooks/events.html",
         {"groups": groups, "objects": objects, "how_many": len(EVENT_TYPES)},
     )
-
-
-def rows_of(schema: Schema) -> Iterator[dict[str, Any]]:
-    """The fields of an object, each with its kind in short; those of its parts where it has some."""
-    for part in schema.get("allOf", []):
-        if "$ref" in part:
-            yield from rows_of(DEFS[named(part)])
-        else:
-            yield from rows_of(part)
-    required = schema.get("required", [])
-    for name, rules in schema.get("properties", {}).items():
-        yield {"name": name, "kind": kind_of(rules), "is_required": name in required}
-
-
-def named(schema: Schema) -> str:
-    return str(schema["$ref"]).removeprefix("#/$defs/")
-
-
-def kind_of(rules: Schema) -> str:
-    """Such as `string`, `Order`, `Line[]`, `open | locked | closed`."""
-    if "$ref" in rules:
-        return named(rules)
-    if "enum" in rules:
-        return " | ".join(rules["enum"])
-    if rules["type"] == "array":
-        return f"{kind_of(rules['items'])}[]"
-    if rules.get("properties"):
-        return "{" + ", ".join(rules["properties"]) + "}"
-    return str(rules.get("format", rules["type"]))
-
-
-def pretty(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2)

@@ -6,8 +6,9 @@ Nothing here touches the database.
 import asyncio
 import contextlib
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -16,13 +17,18 @@ from django.utils import timezone
 
 from dispatch.bulk_door import BulkDoor, Route, route_to
 from dispatch.door import DoorError
-from dispatch.signing import hex_signature, standard_headers
+from dispatch.signing import SignedEvent
 from webhooks.claims import Claimed
+from webhooks.exported.customers import ERASURES
 from webhooks.redaction import redact
 
 EXCERPT_CHARACTERS = 500
 LINGER_SECONDS = 0.01
+# Where no place is waited for there is time to let more answers come together.
+PATIENT_LINGER_SECONDS = 0.03
 WORTH_TELLING = 64
+# How much of a delay at a paced endpoint is made up for; the rest of it moves what follows.
+CATCH_UP_SECONDS = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,21 @@ class Outcome:
     problem: str
     excerpt: str
     retry_after: timedelta | None = None
+    # Of a success, where it is read as an answer.
+    answer: bytes = field(default=b"", repr=False)
 
     @property
     def is_success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for its moment at one paced endpoint, by the real clock."""
+
+    waiting: deque[tuple[float, Job, Route | DoorError]] = field(default_factory=deque)
+    next_start: float = 0.0
+    timer: asyncio.TimerHandle | None = None
 
 
 class _Loop(asyncio.SelectorEventLoop):
@@ -79,7 +96,8 @@ class Sender:
     """An event loop that runs only while its owner has nothing else to do.
 
     One thread for the database and the network: two would spend their time waiting for each other.
-    `send` and `wake` may be called from any thread, all else only by the owner.
+    `send` and `wake` may be called from any thread, all else only by the owner. `is_patient` says that
+    the owner has nothing to start as soon as something ends.
     """
 
     def __init__(self) -> None:
@@ -89,7 +107,8 @@ class Sender:
         self._ended: list[tuple[Job, Outcome]] = []
         self._has_news = asyncio.Event()
         self._linger: asyncio.TimerHandle | None = None
-        self._next_start: dict[str, float] = {}
+        self._lanes: dict[str, _Lane] = {}
+        self.is_patient = False
 
     def send(self, jobs: Iterable[Job]) -> None:
         self._loop.call_soon_threadsafe(self._start, list(jobs))
@@ -100,6 +119,9 @@ class Sender:
 
     def run(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """Send and listen until enough has ended, or somebody wakes, or for the seconds given."""
+        # The timers stood still with the loop, the partners' seconds did not.
+        for lane in self._lanes.values():
+            self._start_in_turn(lane)
         self._loop.run_until_complete(self._until_news(seconds))
         ended, self._ended = self._ended, []
         return ended
@@ -122,39 +144,60 @@ class Sender:
     async def _leave(self) -> None:
         # What was handed over from elsewhere starts first.
         await asyncio.sleep(0)
+        while self._is_waiting():
+            await asyncio.sleep(LINGER_SECONDS)
         if self._jobs:
             await asyncio.wait(self._jobs)
         await self._door.__aexit__()
 
+    def _is_waiting(self) -> bool:
+        return any(lane.waiting for lane in self._lanes.values())
+
     def _start(self, jobs: list[Job]) -> None:
         routes: dict[str, Route | DoorError] = {}
         for job in jobs:
-            url = job.item.url
-            if url not in routes:
-                routes[url] = _route(url)
-            task = self._loop.create_task(self._one(job, routes[url], self._slot(job)))
-            self._jobs.add(task)
-            task.add_done_callback(self._jobs.discard)
+            item = job.item
+            if item.url not in routes:
+                routes[item.url] = _route(item.url)
+            if item.spacing_seconds:
+                lane = self._lanes.setdefault(item.url, _Lane())
+                moment = time.monotonic() + item.delay_seconds
+                lane.waiting.append((moment, job, routes[item.url]))
+                self._start_in_turn(lane)
+            else:
+                self._begin(job, routes[item.url])
 
-    def _slot(self, job: Job) -> float:
-        """For how long a paced one waits: what is late must not bunch with what follows it."""
-        item, now = job.item, self._loop.time()
-        if not item.spacing_seconds:
-            return 0.0
-        start = max(now + item.delay_seconds, self._next_start.get(item.url, 0.0))
-        self._next_start[item.url] = start + item.spacing_seconds
-        return start - now
+    def _start_in_turn(self, lane: _Lane) -> None:
+        """Start what is at its moment. What is late must not bunch with what follows it."""
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        while lane.waiting:
+            moment, job, route = lane.waiting[0]
+            now, start = time.monotonic(), max(moment, lane.next_start)
+            if start > now:
+                lane.timer = self._loop.call_later(start - now, self._start_in_turn, lane)
+                return
+            lane.waiting.popleft()
+            lane.next_start = max(start, now - CATCH_UP_SECONDS) + job.item.spacing_seconds
+            self._begin(job, route)
 
-    async def _one(self, job: Job, route: Route | DoorError, wait_seconds: float) -> None:
-        if wait_seconds > 0:
-            await asyncio.sleep(wait_seconds)
+    def _begin(self, job: Job, route: Route | DoorError) -> None:
+        task = self._loop.create_task(self._one(job, route))
+        self._jobs.add(task)
+        task.add_done_callback(self._jobs.discard)
+
+    async def _one(self, job: Job, route: Route | DoorError) -> None:
         outcome = await attempt(self._door, job, route)
         self._ended.append((job, outcome))
         # A burst of answers is worth one transaction.
-        if len(self._ended) >= min(WORTH_TELLING, len(self._jobs)):
+        is_patient = self.is_patient or self._is_waiting()
+        enough = WORTH_TELLING if is_patient else min(WORTH_TELLING, len(self._jobs))
+        if len(self._ended) >= enough:
             self._has_news.set()
         elif self._linger is None:
-            self._linger = self._loop.call_later(LINGER_SECONDS, self._has_news.set)
+            linger = PATIENT_LINGER_SECONDS if is_patient else LINGER_SECONDS
+            self._linger = self._loop.call_later(linger, self._has_news.set)
 
 
 def _route(url: str) -> Route | DoorError:
@@ -167,7 +210,7 @@ def _route(url: str) -> Route | DoorError:
 async def attempt(door: BulkDoor, job: Job, route: Route | DoorError) -> Outcome:
     """One signed POST; whatever goes wrong is in the outcome."""
     started_at, started = timezone.now(), time.monotonic()
-    status, problem, excerpt, retry_after = None, "", "", None
+    status, problem, excerpt, retry_after, answer = None, "", "", None, b""
     try:
         if isinstance(route, DoorError):
             raise route
@@ -181,25 +224,23 @@ async def attempt(door: BulkDoor, job: Job, route: Route | DoorError) -> Outcome
         )
         status = reply.status
         excerpt = _excerpt(reply.body) if reply.body else ""
+        if 200 <= status < 300 and job.item.event_type in ERASURES:
+            answer = reply.body
         if not 200 <= status < 300:
             problem = f"http_{status}"
             retry_after = _retry_after(reply.headers, started_at)
     except DoorError as error:
         problem = error.code
     elapsed_ms = round((time.monotonic() - started) * 1000)
-    return Outcome(started_at, elapsed_ms, status, problem, excerpt, retry_after)
+    return Outcome(started_at, elapsed_ms, status, problem, excerpt, retry_after, answer)
 
 
 def signed_headers(job: Job) -> dict[str, str]:
     item = job.item
-    headers = {
-        "Content-Type": "application/json",
-        "X-Posz-Signature": hex_signature(item.body, job.keys[0]),
-        "X-Posz-Event": item.event_type,
-        "X-Posz-Delivery": str(item.id),
-        "X-Posz-Attempt": str(item.number),
-        **standard_headers(str(item.event_id), int(time.time()), item.body, job.keys),
-    }
+    event = SignedEvent(
+        item.event_type, str(item.event_id), str(item.id), item.number, bytes(item.body)
+    )
+    headers = event.headers(job.keys, int(time.time()))
     return headers | {"Authorization": f"Bearer {job.token}"} if job.token else headers
 
 

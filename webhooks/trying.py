@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from catalog.capabilities import causes_of
 from catalog.envelope import ApiError
 from installs.access import Verb
 from installs.api import install_for
@@ -72,7 +73,9 @@ def example(request: MerchantRequest, slug: str, install_id: UUID) -> HttpRespon
 def asked(request: MerchantRequest, row: Install, error: ApiError | None = None) -> HttpResponse:
     """The form; what the integration subscribes to comes first."""
     chosen = request.POST.get("type", "")
-    subscribed = [name for name in row.integration.outbound_events if name in EVENT_TYPES]
+    listed = row.integration.outbound_events
+    caused = sorted(causes_of(row.capability_versions).difference(listed))
+    subscribed = [name for name in (*listed, *caused) if name in EVENT_TYPES]
     context = {
         "install": row,
         "error": error,

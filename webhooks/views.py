@@ -1,7 +1,7 @@
 """The merchant's delivery log: what was sent, what came of it, and sending it again."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
@@ -23,9 +23,10 @@ from django_htmx.http import trigger_client_event
 
 from catalog.envelope import STATUS_OF
 from installs.access import ALLOWED, Verb
+from installs.models import Merchant
 from installs.tenancy import MerchantRequest, merchant_page
 from installs.views import is_partial, uuid_or_none
-from webhooks import attention, chart, filters, log, recovery
+from webhooks import attention, chart, erasure_views, filters, log, recovery
 from webhooks.filters import Filters
 from webhooks.log import refusal_text
 from webhooks.models import Delivery, Recovery
@@ -50,28 +51,23 @@ def deliveries(request: MerchantRequest) -> HttpResponse:
         "filters": asked,
         "page": page,
         "items": attention.items_for(actor, merchant),
+        "overdue": erasure_views.visible_to(actor).overdue(timezone.now()).count(),
         "may_replay": Verb.REPLAY in ALLOWED[actor.role],
         "recoveries": log.recoveries_of(actor, merchant),
         "is_live": request.GET.get("live") != "off",
-        "address": address(asked, span),
+        "address": log_address("webhooks:deliveries", asked, span),
         "before": before,
     }
-    parts = live_parts(request, context)
-    if not is_partial(request):
-        here = timezone.now().astimezone(ZoneInfo(merchant.timezone))
-        more = {
-            "choices": choices,
-            "zone": timezone.now().astimezone(zone).tzname(),
-            "chart": chart.chart_of(asked.placed(visible), span, timezone.now(), zone),
-            "whats": Recovery.What.choices,
-            "merchant_zone": here.tzname(),
-            "yesterday": f"{here - timedelta(days=1):%Y-%m-%dT%H:%M}",
-        }
-        return render(request, "webhooks/deliveries.html", {**context, **parts, **more})
-    if request.GET.get("seen") == parts["digest"]:
-        return HttpResponse(status=NOT_MODIFIED)
-    said = {"said": log.summary_of(page.lines)}
-    return render(request, "webhooks/_live.html", {**context, **parts, **said})
+    parts = live_parts(request, context, "webhooks/_list.html", "webhooks/_attention.html")
+    if is_partial(request):
+        return live_answer(request, {**context, **parts}, log.summary_of(page.lines))
+    more = {
+        "choices": choices,
+        "chart": chart.chart_of(asked.placed(visible), span, timezone.now(), zone),
+        "whats": Recovery.What.choices,
+        **zone_words(merchant, zone),
+    }
+    return render(request, "webhooks/deliveries.html", {**context, **parts, **more})
 
 
 @require_safe
@@ -109,7 +105,7 @@ def replay_selected(request: MerchantRequest) -> HttpResponse:
     ids = [found for text in request.POST.getlist("delivery") if (found := uuid_or_none(text))]
     visible = filters.visible_to(request.actor).filter(pk__in=ids[: log.PAGE_SIZE])
     tell(request, recovery.replay_chosen(request.actor, visible.values_list("pk", flat=True)))
-    return redirect(address(asked, chart.DAY))
+    return redirect(log_address("webhooks:deliveries", asked, chart.DAY))
 
 
 @require_POST
@@ -142,7 +138,7 @@ def delivery_page(
     context = {
         "line": line,
         "tries": log.tries_of(row, zone),
-        "body": log.body_text(row.event.body),
+        "body": log.body_text(row.body or row.event.body),
         "headers": log.SIGNED_WITH,
         "refusal": refusal,
     }
@@ -150,19 +146,38 @@ def delivery_page(
     return render(request, template, context, status=status)
 
 
-def live_parts(request: MerchantRequest, context: dict[str, Any]) -> dict[str, str]:
+def live_parts(
+    request: MerchantRequest, context: dict[str, Any], list_template: str, attention_template: str
+) -> dict[str, str]:
     """The parts of the page that keep themselves fresh, and what they are recognised by."""
     parts = {
-        "list_html": render_to_string("webhooks/_list.html", context, request),
-        "attention_html": render_to_string("webhooks/_attention.html", context, request),
+        "list_html": render_to_string(list_template, context, request),
+        "attention_html": render_to_string(attention_template, context, request),
     }
     return {**parts, "digest": sha256("".join(parts.values()).encode()).hexdigest()[:16]}
 
 
-def address(asked: Filters, span: chart.Span) -> str:
-    """Of the log with these filters; more can be added behind an `&`."""
+def live_answer(request: MerchantRequest, context: dict[str, Any], summary: str) -> HttpResponse:
+    """The parts again, or nothing at all where they are as the page has seen them."""
+    if request.GET.get("seen") == context["digest"]:
+        return HttpResponse(status=NOT_MODIFIED)
+    return render(request, "webhooks/_live.html", {**context, "said": summary})
+
+
+def zone_words(merchant: Merchant, zone: ZoneInfo) -> dict[str, Any]:
+    """What the clocks of the page are called, and a day ago on the merchant's."""
+    here = timezone.now().astimezone(ZoneInfo(merchant.timezone))
+    return {
+        "zone": timezone.now().astimezone(zone).tzname(),
+        "merchant_zone": here.tzname(),
+        "yesterday": f"{here - timedelta(days=1):%Y-%m-%dT%H:%M}",
+    }
+
+
+def log_address(page: str, asked: Filters, span: chart.Span) -> str:
+    """Of a log with these filters; more can be added behind an `&`."""
     kept = [asked.query, "" if span is chart.DAY else urlencode({"span": span.code})]
-    return f"{reverse('webhooks:deliveries')}?{'&'.join(part for part in kept if part)}"
+    return f"{reverse(page)}?{'&'.join(part for part in kept if part)}"
 
 
 def tell(request: MerchantRequest, results: Mapping[UUID, str]) -> None:
@@ -171,10 +186,16 @@ def tell(request: MerchantRequest, results: Mapping[UUID, str]) -> None:
     if sent := counts.pop(recovery.SENT_AGAIN, 0):
         text = ngettext("%(count)d event is sent again.", "%(count)d events are sent again.", sent)
         messages.success(request, text % {"count": sent})
+    tell_left_out(request, counts, refusal_text)
+    if not results:
+        messages.warning(request, _("Nothing was ticked, so nothing is sent again."))
+
+
+def tell_left_out(
+    request: MerchantRequest, counts: Mapping[str, int], why: Callable[[str], str]
+) -> None:
     for result, count in counts.items():
         text = ngettext(
             "%(count)d was left out: %(why)s", "%(count)d were left out: %(why)s", count
         )
-        messages.warning(request, text % {"count": count, "why": refusal_text(result)})
-    if not results:
-        messages.warning(request, _("Nothing was ticked, so nothing is sent again."))
+        messages.warning(request, text % {"count": count, "why": why(result)})

@@ -2,10 +2,19 @@
 
 from catalog.capabilities import ANY_INTEGRATION, announce_adapter, announce_provisioning
 from dispatch.adapters.generic import Generic
+from dispatch.adapters.generic_asked import GenericAsked
+from dispatch.adapters.generic_exports import GenericExports
+from dispatch.adapters.generic_inbound import GenericInbound
 from dispatch.adapters.spliteasy import SplitEasy
 from dispatch.contracts import Adapter, ProvisioningAdapter
 
-ADAPTERS: tuple[Adapter, ...] = (SplitEasy(), Generic())
+ADAPTERS: tuple[Adapter, ...] = (
+    SplitEasy(),
+    Generic(),
+    GenericAsked(),
+    GenericExports(),
+    GenericInbound(),
+)
 
 
 def adapter_for(slug: str, capability: str, version: int) -> Adapter | None:

@@ -1,192 +1,196 @@
 """Any partner that speaks the Posz contract over signed HTTP: it needs a catalog row and no code.
 
-`POST {api}/posz/v1/{capability}` with an envelope; both the request and the answer carry the Standard
-Webhooks headers, signed with the integration's outbound key. Where the catalog row says how the key
-that a merchant pasted authenticates a call, that goes along, and there may be no outbound key.
+Every method passes its question on as it is and reads the answer as the registry of operations says; how
+they travel is in `dispatch.posz_wire`.
 """
 
-import base64
-import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
-from django.utils import timezone
+import msgspec
 
-from catalog.schema import secret_names
-from catalog.strict_json import dumps
-from dispatch import door
 from dispatch.contracts import (
     AuditNote,
-    AuthError,
     Call,
-    DeclinedError,
     InboundAdapter,
+    Order,
     PartnerEvent,
     PayAtTableAdapter,
     PermanentError,
     Pretext,
+    QrCodes,
     QrLink,
+    ReceiptCodesAdapter,
     ReceiptPretextAdapter,
     ReceiptPretextRequest,
     ReceiptQrAdapter,
     ReceiptQrRequest,
     TableCheckRequest,
-    TemporaryError,
     TextLine,
 )
-from dispatch.signing import is_standard_signed, standard_headers
+from dispatch.operations import (
+    as_document,
+    identity,
+    messages,
+    operation_of,
+    read_from_partner,
+    receipts,
+    reservations,
+    staff,
+    taxes,
+    where_and_what,
+)
+from dispatch.operations.notation import Done, Record
+from dispatch.posz_wire import ask
+
+SUMS = ("subtotal_cents", "total_cents")
+
+Q = TypeVar("Q", bound=Record)
+A = TypeVar("A", bound=Record)
 
 
-class Generic(ReceiptQrAdapter, ReceiptPretextAdapter, PayAtTableAdapter, InboundAdapter):
-    slug = "*"
-    speaks = {
-        "receipt_qr": (1,),
-        "receipt_pretext": (1,),
-        "pay_at_table": (1,),
-        "payment_webhook_inbound": (1,),
-        # Spoken by the deliveries that every subscriber gets.
-        "customer_event_export": (1,),
-    }
-
-    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
-        question = {"order": request.order.raw, "receipt": request.receipt}
-        return _qr_link(self._ask(call, "receipt_qr", question))
-
-    def receipt_pretext(self, call: Call, request: ReceiptPretextRequest) -> Pretext:
-        question = {"order": request.order.raw, "receipt": request.receipt}
-        return _pretext(self._ask(call, "receipt_pretext", question), request.columns)
-
-    def pay_at_table(self, call: Call, request: TableCheckRequest) -> QrLink:
-        return _qr_link(self._ask(call, "pay_at_table", {"check": request.check.raw}))
+class Noting(InboundAdapter):
+    """An event means what it says: it is noted as it came."""
 
     def on_event(self, event: PartnerEvent) -> list[AuditNote]:
         return [AuditNote(event.type, dict(event.data))]
 
-    def _ask(self, call: Call, capability: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
-        version = call.install.capability_versions.get(capability, 1)
-        contract = f"{capability}@{version}"
-        key = call.keys.get("outbound")
-        auth = key_headers(call.integration.request_auth, call.install.config)
-        if not key and not auth:
-            raise AuthError("no outbound secret is set")
-        request_id = f"req_{call.install.pk.hex}_{time.time_ns():x}"
-        body = dumps(
-            {
-                "contract": contract,
-                "operation": None,
-                "request_id": request_id,
-                "sent_at": timezone.now().isoformat(),
-                **_parties(call),
-                "install_id": str(call.install.pk),
-                "config": _open_config(call),
-                "data": data,
-            }
-        )
-        signature = standard_headers(request_id, int(time.time()), body, [key]) if key else {}
-        reply = self._post(call, capability, {**auth, **signature}, body)
-        return _answer_data(reply, contract)
 
-    def _post(
-        self, call: Call, capability: str, proof: Mapping[str, str], body: bytes
-    ) -> Mapping[str, Any]:
-        key = call.keys.get("outbound")
-        try:
-            reply = door.call(
-                "POST",
-                f"{call.integration.api_base_url.rstrip('/')}/posz/v1/{capability}",
-                headers={
-                    "Content-Type": "application/json",
-                    "Idempotency-Key": call.idempotency_key,
-                    **proof,
-                },
-                body=body,
-                timeout_seconds=call.timeout_seconds,
-            )
-            if reply.status in {401, 403}:
-                raise AuthError(f"{capability} answered {reply.status}")
-            if reply.status >= 500 or reply.status == 429:
-                raise TemporaryError(f"{capability} answered {reply.status}")
-            if reply.status != 200:
-                raise PermanentError(f"{capability} answered {reply.status}")
-            if key and not is_standard_signed(reply.headers, reply.body, [key], time.time()):
-                raise PermanentError("the answer is not signed with our key")
-            answer = reply.json()
-        except door.RequestRefusedError:
-            raise AuthError(f"{capability}: the key can't be sent in a header") from None
-        except (door.NonsenseError, door.TooLargeError) as error:
-            raise PermanentError(f"{capability}: {error.code}") from None
-        except door.DoorError as error:
-            raise TemporaryError(f"{capability}: {error.code}") from None
-        if not isinstance(answer, dict):
-            raise PermanentError("the answer is not an object")
-        return answer
-
-
-def key_headers(auth: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, str]:
-    """The headers that carry a merchant's own key, as the catalog row says; none for {}."""
-    match auth.get("scheme"):
-        case "bearer":
-            return {"Authorization": f"Bearer {_key(config, auth['field'])}"}
-        case "header":
-            return {auth["name"]: _key(config, auth["field"])}
-        case "basic":
-            pair = f"{_key(config, auth['user_field'])}:{_key(config, auth['password_field'])}"
-            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-    return {}
-
-
-def _key(config: Mapping[str, Any], name: str) -> str:
-    value = config.get(name)
-    if not isinstance(value, str) or not value:
-        raise AuthError("the merchant's key is not set")
-    return value
-
-
-def _open_config(call: Call) -> dict[str, Any]:
-    """What the partner may see of the settings in the body: no secret, and nothing that the schema
-    no longer knows, for that may have been one."""
-    schema = call.integration.config_schema
-    hidden = secret_names(schema)
-    known = schema.get("properties", {})
-    config = call.install.config
-    return {name: config[name] for name in known if name in config and name not in hidden}
-
-
-def _parties(call: Call) -> dict[str, Any]:
-    merchant, location = call.merchant, call.location
-    return {
-        "merchant": {
-            "id": str(merchant.pk),
-            "name": merchant.name,
-            "external_merchant_id": call.external_merchant_id or None,
-            "currency": merchant.currency,
-            "currency_exponent": 2,
-            "locale": merchant.locale,
-            "timezone": merchant.timezone,
-        },
-        "outlet": {
-            "id": str(location.pk),
-            "name": location.name,
-            "external_outlet_id": None,
-            "timezone": location.timezone,
-        }
-        if location
-        else None,
+class Generic(
+    ReceiptQrAdapter,
+    ReceiptCodesAdapter,
+    ReceiptPretextAdapter,
+    PayAtTableAdapter,
+    taxes.TaxInvoiceAdapter,
+    reservations.ReservationProviderAdapter,
+    messages.NotificationAdapter,
+    staff.ScheduleImportAdapter,
+    identity.AuthProviderAdapter,
+    Noting,
+):
+    slug = "*"
+    speaks = {
+        "receipt_qr": (1, 2),
+        "receipt_pretext": (1,),
+        "pay_at_table": (1,),
+        "tax_invoice_provider": (1,),
+        "reservation_provider": (1,),
+        "notification_provider": (1,),
+        "staff_schedule_import": (1,),
+        # Signing in goes over OpenID Connect; the directory and ended sessions over the Posz contract.
+        "auth_provider": (1,),
     }
 
+    def receipt_qr(self, call: Call, request: ReceiptQrRequest) -> QrLink:
+        question = {"order": request.order.raw, "receipt": request.receipt}
+        return _qr_link(ask(call, "receipt_qr", "", question))
 
-def _answer_data(answer: Mapping[str, Any], contract: str) -> Mapping[str, Any]:
-    if answer.get("contract") != contract:
-        raise PermanentError("the answer speaks another contract")
-    match answer.get("status"):
-        case "ok" if isinstance(answer.get("data"), dict):
-            data: Mapping[str, Any] = answer["data"]
-            return data
-        case "declined":
-            raise DeclinedError("the partner declined")
-        case "error":
-            raise PermanentError("the partner reported an error")
-    raise PermanentError("the answer has no usable status")
+    def receipt_codes(self, call: Call, request: ReceiptQrRequest) -> QrCodes:
+        question = {"order": _without_people(request.order), "receipt": request.receipt}
+        answer = read_from_partner(ask(call, "receipt_qr", "", question), receipts.ReceiptCodes)
+        return QrCodes(
+            links=tuple(
+                QrLink(code.qr_payload, code.label.en, code.label.id, answer.external_ref)
+                for code in answer.codes
+            ),
+            expires_at=tuple(code.expires_at for code in answer.codes),
+            external_ref=answer.external_ref,
+        )
+
+    def receipt_pretext(self, call: Call, request: ReceiptPretextRequest) -> Pretext:
+        question = {"order": request.order.raw, "receipt": request.receipt}
+        return _pretext(ask(call, "receipt_pretext", "", question), request.columns)
+
+    def pay_at_table(self, call: Call, request: TableCheckRequest) -> QrLink:
+        return _qr_link(ask(call, "pay_at_table", "", {"check": request.check.raw}))
+
+    # Tax invoices
+
+    def tax_invoice(self, call: Call, request: taxes.TaxInvoiceOrder) -> taxes.TaxInvoice:
+        return asked(taxes.TaxInvoiceAdapter.tax_invoice, call, request)
+
+    def tax_invoice_change(self, event: PartnerEvent) -> taxes.TaxInvoiceChange:
+        return told(taxes.TaxInvoiceAdapter.tax_invoice_change, event)
+
+    # Reservations
+
+    def availability(
+        self, call: Call, request: reservations.AvailabilityQuestion
+    ) -> reservations.Availability:
+        return asked(reservations.ReservationProviderAdapter.availability, call, request)
+
+    def create_reservation(
+        self, call: Call, request: reservations.NewReservation
+    ) -> reservations.Reservation:
+        return asked(reservations.ReservationProviderAdapter.create_reservation, call, request)
+
+    def update_reservation(
+        self, call: Call, request: reservations.ReservationUpdate
+    ) -> reservations.Reservation:
+        return asked(reservations.ReservationProviderAdapter.update_reservation, call, request)
+
+    def cancel_reservation(
+        self, call: Call, request: reservations.ReservationCancel
+    ) -> reservations.Reservation:
+        return asked(reservations.ReservationProviderAdapter.cancel_reservation, call, request)
+
+    def reservations_of_day(
+        self, call: Call, request: reservations.DayQuestion
+    ) -> reservations.Book:
+        return asked(reservations.ReservationProviderAdapter.reservations_of_day, call, request)
+
+    def hold_table(self, call: Call, request: reservations.HoldQuestion) -> reservations.Hold:
+        return asked(reservations.ReservationProviderAdapter.hold_table, call, request)
+
+    def reservation_change(self, event: PartnerEvent) -> reservations.Reservation:
+        return told(reservations.ReservationProviderAdapter.reservation_change, event)
+
+    # Messages
+
+    def send_message(self, call: Call, request: messages.Message) -> messages.TakenMessage:
+        return asked(messages.NotificationAdapter.send_message, call, request)
+
+    def message_report(self, event: PartnerEvent) -> messages.MessageReport:
+        return told(messages.NotificationAdapter.message_report, event)
+
+    # Staff
+
+    def pull_schedule(self, call: Call, request: staff.ScheduleQuestion) -> staff.Schedule:
+        return asked(staff.ScheduleImportAdapter.pull_schedule, call, request)
+
+    def published_schedule(self, event: PartnerEvent) -> staff.Schedule:
+        return told(staff.ScheduleImportAdapter.published_schedule, event)
+
+    def people(self, call: Call, request: identity.DirectoryQuestion) -> identity.Directory:
+        return asked(identity.AuthProviderAdapter.people, call, request)
+
+    def ended_session(self, event: PartnerEvent) -> identity.EndedSession:
+        return told(identity.AuthProviderAdapter.ended_session, event)
+
+
+def asked(method: Callable[[Any, Call, Q], A], call: Call, request: Q) -> A:
+    """Put an operation's question to the partner and read its answer strictly."""
+    contract, operation = operation_of(method)
+    data = ask(call, contract.capability, operation.name, as_document(request))
+    return cast("A", read_from_partner(data, operation.answer or Done))
+
+
+def told(method: Callable[[Any, PartnerEvent], Q], event: PartnerEvent) -> Q:
+    _contract, operation = operation_of(method)
+    return cast("Q", read_from_partner(event.data, operation.request))
+
+
+def _without_people(order: Order) -> dict[str, Any]:
+    """The order of the contract, and nothing more of what the till has; what Posz knows is filled in."""
+    known = {name: getattr(order, name) for name in ("number", "version", *SUMS)}
+    lines = enumerate(order.raw.get("lines") or (), 1)
+    numbered = [{"id": str(number), **line} for number, line in lines]
+    whole = {**known, **order.raw, "lines": numbered}
+    try:
+        return as_document(msgspec.convert(whole, receipts.ReceiptOrder))
+    except msgspec.ValidationError as error:
+        where, what = where_and_what(error)
+        raise PermanentError(f"the till’s order is wrong at data.order{where}: {what}") from None
 
 
 def _qr_link(data: Mapping[str, Any]) -> QrLink:

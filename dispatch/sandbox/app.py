@@ -3,23 +3,34 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
+from dispatch.certification.stand_in import MERCHANT_ID as STAND_IN
 from dispatch.sandbox import pages
 from dispatch.sandbox.behaviour import Switch, Switches
 from dispatch.sandbox.callbacks import Outbox
+from dispatch.sandbox.conduct import Conduct
 from dispatch.sandbox.generic import DEMO_PARTNERS, DemoPartners, Events
 from dispatch.sandbox.messages import Answer, RefusalError, Request, json_answer, json_object
 from dispatch.sandbox.oauth import SLUG as OAUTH_SLUG
 from dispatch.sandbox.oauth import DemoOAuth, require_token
 from dispatch.sandbox.received import ReceivedLog
+from dispatch.sandbox.sending import Order, Sender, Sent
 from dispatch.sandbox.spliteasy import OUTCOMES, Bill, SplitEasy
+from dispatch.sandbox.tables import Tables
 
 SecretOf = Callable[[str, str], list[bytes]]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # What the sandbox serves about itself: neither logged nor switched.
 OWN_PATHS = frozenset({"/", "/sandbox.css", "/favicon.ico"})
+GENERIC_SLUG = "demo-partner"
+# The paths of each partner: what Posz asks it, and where it is told.
+PREFIXES = {
+    "spliteasy": ("/v1/external/", "/events/spliteasy"),
+    **{slug: (f"/demo/{slug}/", f"/events/{slug}") for slug in (*DEMO_PARTNERS, OAUTH_SLUG)},
+}
 PROMPT_SECONDS = 1.5
 SHOWN_ROWS = 50
 
@@ -58,6 +69,13 @@ class Sandbox:
         self.spliteasy = SplitEasy(lambda: secret_of("spliteasy", "jwt"), self.outbox)
         self.demo = DemoPartners(lambda slug: secret_of(slug, "outbound"), base_url)
         self.events = Events(lambda slug: secret_of(slug, "outbound"))
+        self.conduct = Conduct(lambda slug: secret_of(slug, "outbound"), self.demo, self.events)
+        self.sender = Sender(
+            self.hub,
+            lambda slug: secret_of(slug, "inbound"),
+            self.demo.operations.newest_payment,
+        )
+        self.tables = Tables(self.hub, lambda slug: secret_of(slug, "inbound"))
         self.oauth = DemoOAuth(lambda: secret_of(OAUTH_SLUG, "oauth_client"), self.hub)
         self._own_names = LOOPBACK_NAMES | {bind_host}
         self._routes = self._all_routes()
@@ -76,9 +94,10 @@ class Sandbox:
             ("POST", "/v1/external/bills", self.spliteasy.post_bill),
             ("GET", f"/b/{token}", self.show_bill),
             ("POST", f"/b/{token}/settle", self.settle_bill),
-            ("POST", f"/demo/{slug}/posz/v1/{call}", self.demo.post),
+            ("POST", f"/demo/{slug}/posz/v1/{call}", self.post_demo),
             ("GET", f"/demo/{slug}/posz/v1/verify", self.demo.verify),
             ("GET", f"/demo/{slug}/o/(?P<order_id>[^/]+)", self.show_order),
+            ("POST", f"/demo/{slug}/o/(?P<order_id>[^/]+)/pay", self.pay_check),
             ("POST", f"/events/{slug}", self.post_event),
             ("GET", f"/demo/{OAUTH_SLUG}/authorize", self.oauth.show_consent),
             ("POST", f"/demo/{OAUTH_SLUG}/authorize", self.decide_consent),
@@ -91,8 +110,12 @@ class Sandbox:
             ("PUT", "/_behave", self.put_switch),
             ("DELETE", "/_behave", self.clear_switches),
             ("GET", "/_events", self.show_events),
+            ("GET", "/_send", self.show_sent),
+            ("POST", "/_send", self.send),
+            ("POST", "/_send/(?P<event_id>[^/]+)/again", self.send_again),
             ("GET", "/", self.show_control),
             ("POST", "/_control/behave", self.change_switches),
+            ("POST", "/_control/send", self.send_by_form),
             ("POST", f"/_control/bills/{token}/(?P<act>[a-z]+)", self.end_bill),
             ("GET", "/sandbox.css", lambda _request: pages.style_sheet()),
         ]
@@ -140,12 +163,72 @@ class Sandbox:
     def show_order(self, request: Request, slug: str, order_id: str) -> Answer:
         if slug not in DEMO_PARTNERS:
             return pages.missing_page(request)
-        return pages.order_page(request, slug, order_id)
+        return pages.order_page(request, slug, order_id, self.tables.find(slug, order_id))
+
+    def pay_check(self, request: Request, slug: str, order_id: str) -> Answer:
+        _check_origin(request)
+        check = self.tables.find(slug, order_id)
+        if check is None:
+            return pages.missing_page(request)
+        self.tables.pay(check)
+        query = f"?{request.query}" if request.query else ""
+        return _see_other(f"/demo/{slug}/o/{quote(order_id, safe='')}{query}")
+
+    def post_demo(
+        self, request: Request, slug: str, capability: str, operation: str = ""
+    ) -> Answer:
+        answer = self.conduct.post(request, slug, capability, operation)
+        asked = json_object(request)
+        parties = (asked.get("merchant"), asked.get("outlet"))
+        merchant, outlet = (item if isinstance(item, dict) else {} for item in parties)
+        self._hear(slug, merchant.get("id"), outlet.get("id"), asked.get("data"))
+        if capability == "pay_at_table" and not operation:
+            self.tables.heard_of(slug, asked)
+        return answer
+
+    def _hear(self, slug: str, merchant_id: Any, location_id: Any, data: Any) -> None:
+        """The stand-in of a certification is nobody to post events about."""
+        if merchant_id != str(STAND_IN):
+            self.sender.heard_of(slug, merchant_id, location_id, data)
 
     def post_event(self, request: Request, slug: str) -> Answer:
         if slug == OAUTH_SLUG:
             require_token(self.oauth, request)
-        return self.events.post(request, slug)
+        answer = self.conduct.post_event(request, slug)
+        event = json_object(request)
+        place = event.get("merchant_id"), event.get("location_id")
+        self._hear(slug, *place, event.get("data"))
+        return answer
+
+    def send(self, request: Request) -> Answer:
+        return json_answer(200, self.sender.send(Order.from_json(json_object(request))).as_json())
+
+    def send_again(self, _request: Request, event_id: str) -> Answer:
+        return json_answer(200, self._sent_again(event_id).as_json())
+
+    def _sent_again(self, event_id: str) -> Sent:
+        sent = self.sender.send_again(event_id)
+        if sent is None:
+            raise RefusalError(404, "not_found", "No such event was sent.", "event_id")
+        return sent
+
+    def show_sent(self, _request: Request) -> Answer:
+        return json_answer(
+            200, {"sent": [item.as_json() for item in self.sender.latest(SHOWN_ROWS)]}
+        )
+
+    def send_by_form(self, request: Request) -> Answer:
+        """An event that was sent before is sent again; any other is a new one."""
+        _check_origin(request)
+        form = request.form()
+        try:
+            if "again" in form:
+                self._sent_again(form["again"])
+            else:
+                self.sender.send(_order_of(form))
+        except RefusalError as refusal:
+            return self.show_control(request, f"{refusal.error.get('field')}: {refusal}")
+        return _back_to_control(request, "#sending")
 
     def decide_consent(self, request: Request) -> Answer:
         _check_origin(request)
@@ -162,7 +245,8 @@ class Sandbox:
         return json_answer(200, {"switches": self.switches.shown()})
 
     def put_switch(self, request: Request) -> Answer:
-        self.switches.put(Switch.from_json(json_object(request)))
+        for switch in switches_of(json_object(request)):
+            self.switches.put(switch)
         return self.show_switches(request)
 
     def clear_switches(self, _request: Request) -> Answer:
@@ -180,6 +264,9 @@ class Sandbox:
             bills=self.spliteasy.latest_bills(SHOWN_ROWS),
             received=self.received.latest(SHOWN_ROWS),
             events=self.events.shown(),
+            partners=sorted(PREFIXES),
+            sent=self.sender.latest(SHOWN_ROWS),
+            heard=self.sender.heard_last(GENERIC_SLUG),
             problem=problem,
         )
 
@@ -190,7 +277,8 @@ class Sandbox:
             self.switches.clear()
             return _back_to_control(request)
         try:
-            self.switches.put(_switch_of(form))
+            for switch in _switches_of(form):
+                self.switches.put(switch)
         except RefusalError as refusal:
             return self.show_control(request, f"{refusal.error.get('field')}: {refusal}")
         return _back_to_control(request)
@@ -210,13 +298,36 @@ class Sandbox:
             self.spliteasy.end(bill, OUTCOMES[act]).decided.wait(PROMPT_SECONDS)
 
 
-def _switch_of(form: dict[str, str]) -> Switch:
-    data: dict[str, object] = {name: form.get(name, "") for name in ("path_prefix", "mode")}
+def switches_of(data: dict[str, Any]) -> list[Switch]:
+    """One for a prefix of paths, or those for everything that a partner of the sandbox serves."""
+    if not data.get("partner"):
+        rest = {name: value for name, value in data.items() if name != "partner"}
+        return [Switch.from_json(rest)]
+    slug = data["partner"]
+    if slug not in PREFIXES:
+        raise RefusalError(422, "invalid_switch", "There is no such partner.", "partner")
+    if data.get("path_prefix"):
+        raise RefusalError(422, "invalid_switch", "Say a partner or a prefix.", "path_prefix")
+    rest = {name: value for name, value in data.items() if name not in {"partner", "path_prefix"}}
+    return [Switch.from_json({**rest, "path_prefix": prefix}) for prefix in PREFIXES[slug]]
+
+
+def _switches_of(form: dict[str, str]) -> list[Switch]:
+    names = ("partner", "path_prefix", "mode")
+    data: dict[str, object] = {name: form.get(name, "") for name in names}
     for name in ("delay_ms", "status", "times"):
         value = form.get(name, "").strip()
         if value:
             data[name] = int(value) if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII) else value
-    return Switch.from_json(data)
+    return switches_of(data)
+
+
+def _order_of(form: dict[str, str]) -> Order:
+    """The form names an event as `order_inbound/order.created`."""
+    capability, _slash, operation = form.get("event", "").partition("/")
+    names = ("merchant_id", "location_id", "event_id", "way")
+    given = {name: form[name].strip() for name in names if form.get(name, "").strip()}
+    return Order.from_json({"capability": capability, "operation": operation, **given})
 
 
 def _check_origin(request: Request) -> None:
@@ -233,8 +344,8 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _back_to_control(request: Request) -> Answer:
-    return _see_other(f"/?lang={pages.language_of(request)}")
+def _back_to_control(request: Request, part: str = "") -> Answer:
+    return _see_other(f"/?lang={pages.language_of(request)}{part}")
 
 
 def _see_other(location: str) -> Answer:

@@ -6,7 +6,31 @@ from typing import Any
 
 from dispatch.sandbox.messages import RefusalError
 
-MODES = ("ok", "slow", "fail", "garbage", "unauthorized", "hang", "reset", "drip")
+# How a partner can break the contract, each with the scenario of the certification that must find it.
+WRONG_WAYS = {
+    "unchecked_signature": "wrong_signature",
+    "accept_late": "late",
+    "forgetful": "duplicate",
+    "crash_on_malformed": "malformed",
+    "accept_malformed": "malformed",
+    "any_version": "version",
+    "closed_envelope": "unknown_fields",
+    "never_decline": "refusal",
+}
+# What a partner says in its own signed words, and not with the connection.
+SPOKEN_MODES = ("decline", "malformed", "wrong_signature")
+MODES = (
+    "ok",
+    "slow",
+    "fail",
+    "garbage",
+    "unauthorized",
+    "hang",
+    "reset",
+    "drip",
+    *SPOKEN_MODES,
+    *WRONG_WAYS,
+)
 LONGEST_DELAY_MS = 120_000
 
 

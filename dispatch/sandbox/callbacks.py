@@ -52,6 +52,26 @@ class _NoRedirects(HTTPRedirectHandler):
 _opener = build_opener(ProxyHandler({}), _NoRedirects)
 
 
+class DidNotAnswerError(Exception):
+    """The hub could not be reached, or broke off."""
+
+
+def post(
+    url: str, body: bytes, signature: dict[str, str], sender: str = "Partner-sandbox/1.0"
+) -> tuple[int, str]:
+    """The status and the text that the hub answers, whatever it is."""
+    headers = {"Content-Type": "application/json", "User-Agent": sender, **signature}
+    try:
+        request = Request(url, data=body, headers=headers)  # noqa: S310
+        with _opener.open(request, timeout=ATTEMPT_SECONDS) as response:
+            return response.status, response.read(65_536).decode("utf-8", "replace")
+    except HTTPError as error:
+        with error:
+            return error.code, error.read(65_536).decode("utf-8", "replace")
+    except (OSError, HTTPException, ValueError) as error:
+        raise DidNotAnswerError(type(error).__name__) from None
+
+
 class Outbox:
     """`secrets` is asked at every attempt, so that a rotation in between is no obstacle."""
 
@@ -121,25 +141,12 @@ class Outbox:
             callback.decided.set()
 
     def _attempt(self, callback: Callback) -> tuple[bool, str]:
+        keys = self._secrets()
+        if not keys:
+            return False, "no secret to sign with"
+        signature = {"X-Spliteasy-Signature": hex_signature(callback.body, keys[0])}
         try:
-            keys = self._secrets()
-            if not keys:
-                return False, "no secret to sign with"
-            request = Request(  # noqa: S310
-                self._url,
-                data=callback.body,
-                headers={
-                    "Content-Type": "application/json",
-                    "User-Agent": "SplitEasy-sandbox/1.0",
-                    "X-Spliteasy-Signature": hex_signature(callback.body, keys[0]),
-                },
-            )
-            with _opener.open(request, timeout=ATTEMPT_SECONDS) as response:
-                answer = response.read(65_536).decode("utf-8", "replace")
-                return True, f"{response.status} {answer[:200]}"
-        except HTTPError as error:
-            with error:
-                answer = error.read(65_536).decode("utf-8", "replace")
-            return False, f"{error.code} {answer[:200]}"
-        except (OSError, HTTPException, ValueError) as error:
-            return False, type(error).__name__
+            status, answer = post(self._url, callback.body, signature, "SplitEasy-sandbox/1.0")
+        except DidNotAnswerError as error:
+            return False, str(error)
+        return 200 <= status < 300, f"{status} {answer[:200]}"

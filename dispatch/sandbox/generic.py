@@ -9,14 +9,27 @@ import hmac
 import textwrap
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from datetime import timedelta
 from itertools import zip_longest
 from typing import Any
 from urllib.parse import quote
 
 from catalog import strict_json
-from dispatch.sandbox.messages import Answer, RefusalError, Request, json_answer, json_object
+from catalog.capabilities import CAPABILITIES
+from dispatch.operations import CONTRACTS
+from dispatch.operations.notation import Contract
+from dispatch.sandbox.messages import (
+    Answer,
+    RefusalError,
+    Request,
+    json_answer,
+    json_object,
+    now,
+    rfc3339,
+)
+from dispatch.sandbox.operations import Operations
 from dispatch.signing import is_signed, is_standard_signed, standard_headers
 
 Keys = Callable[[str], list[bytes]]
@@ -25,6 +38,7 @@ DEMO_PARTNERS = {
     **{f"demo-qr-{letter}": "receipt_qr" for letter in "abcd"},
     **{f"demo-table-{letter}": "pay_at_table" for letter in "ab"},
     "demo-key": "receipt_pretext",
+    "demo-partner": "*",
 }
 # What the partners that go by a key of the merchant's own take for it.
 MERCHANT_KEYS = {"demo-key": "demo-valid-key"}
@@ -36,6 +50,7 @@ LABELS = {
     "order": ("see your order", "lihat pesanan"),
     "check": ("pay here", "bayar di sini"),
 }
+WRONG_KEY = bytes(32)
 MOST_ANSWERS = 20_000
 MOST_EVENT_IDS = 100_000
 
@@ -46,12 +61,18 @@ class DemoPartners:
         self._base_url = base_url
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
+        self.operations = Operations()
 
     def post(self, request: Request, slug: str, capability: str, operation: str = "") -> Answer:
         self._check_caller(request, slug)
-        if DEMO_PARTNERS[slug] != capability:
+        if DEMO_PARTNERS[slug] not in {capability, "*"} or capability not in CAPABILITIES:
             raise RefusalError(422, "capability_unsupported", f"{slug} has no {capability}.")
+        if request.mode == "decline":
+            return self._signed(request, slug, _declined(request))
         body = self._repeated_answer(request, slug, capability, operation)
+        if request.mode == "malformed":
+            answer = strict_json.loads(body)
+            body = strict_json.dumps(answer | {"data": spoilt(answer["data"])})
         return self._signed(request, slug, body)
 
     def verify(self, request: Request, slug: str) -> Answer:
@@ -73,7 +94,8 @@ class DemoPartners:
 
     def _signed(self, request: Request, slug: str, body: bytes) -> Answer:
         message_id = request.header("webhook-id") or f"msg_{time.time_ns():x}"
-        headers = standard_headers(message_id, int(time.time()), body, self._keys(slug))
+        keys = [WRONG_KEY] if request.mode == "wrong_signature" else self._keys(slug)
+        headers = standard_headers(message_id, int(time.time()), body, keys)
         return Answer(200, body, headers=headers)
 
     def _repeated_answer(self, request: Request, *asked: str) -> bytes:
@@ -90,18 +112,23 @@ class DemoPartners:
             return body
 
     def _answer(
-        self, envelope: dict[str, Any], slug: str, capability: str, _operation: str
+        self, envelope: dict[str, Any], slug: str, capability: str, operation: str
     ) -> dict[str, Any]:
-        contract, data = envelope.get("contract"), envelope.get("data")
-        if not isinstance(contract, str) or contract.partition("@")[0] != capability:
-            raise RefusalError(422, "invalid_field", "The contract is not this one.", "contract")
+        contract, data = _contract_of(envelope.get("contract"), capability), envelope.get("data")
         if not isinstance(data, dict):
             raise RefusalError(422, "invalid_field", "An object is needed.", "data")
         if capability == "receipt_pretext":
             answer = _greeting(slug, data, envelope.get("config"))
+        elif capability == "receipt_qr":
+            answer = self._link(slug, data, "order")
+            if contract.version == 2:
+                answer = _codes(answer)
+        elif capability == "pay_at_table" and not operation:
+            answer = self._link(slug, data, "check")
         else:
-            answer = self._link(slug, data, "order" if capability == "receipt_qr" else "check")
-        return {"contract": contract, "status": "ok", "data": answer}
+            install_id = str(envelope.get("install_id"))
+            answer = self.operations.answer(install_id, contract, operation, data)
+        return {"contract": contract.name, "status": "ok", "data": answer}
 
     def _link(self, slug: str, data: dict[str, Any], subject: str) -> dict[str, Any]:
         order_id = _id_of(data, subject)
@@ -119,6 +146,35 @@ class DemoPartners:
         if len(url) <= LONGEST_QR:
             return url
         return base + hashlib.sha256(order_id.encode()).hexdigest()
+
+
+def _codes(link: dict[str, Any]) -> dict[str, Any]:
+    """The same in version 2: the link is good for a day, and beside it is one that stays good."""
+    tomorrow = rfc3339(now() + timedelta(days=1))
+    code = {name: link[name] for name in ("qr_payload", "label")}
+    second = {**code, "label": {"en": "Rate your visit", "id": "Nilai kunjungan Anda"}}
+    return {
+        "codes": [{**code, "expires_at": tomorrow}, second],
+        "external_ref": link["external_ref"],
+    }
+
+
+def _declined(request: Request) -> bytes:
+    error = {"code": "not_today", "message": "Switched to refuse.", "retryable": False}
+    contract = json_object(request).get("contract")
+    return strict_json.dumps({"contract": contract, "status": "declined", "error": error})
+
+
+def spoilt(data: dict[str, Any]) -> dict[str, Any]:
+    """The same with a number where its first field has something else."""
+    return data | {next(iter(data), "external_ref"): 1.5}
+
+
+def _contract_of(name: Any, capability: str) -> Contract:
+    known = {item.name: item for item in CONTRACTS.values() if item.capability == capability}
+    if not isinstance(name, str) or name not in known:
+        raise RefusalError(422, "invalid_field", "The contract is not this one.", "contract")
+    return known[name]
 
 
 def _id_of(data: dict[str, Any], subject: str) -> str:
@@ -150,6 +206,15 @@ def _greeting(slug: str, data: dict[str, Any], config: Any) -> dict[str, Any]:
     return {"lines": lines, "external_ref": _reference(slug, order_id)}
 
 
+def _erased(event: dict[str, Any]) -> dict[str, Any]:
+    """It forgets at once whom it is asked to forget, and says so."""
+    data = event.get("data")
+    told = data.get("customers") if isinstance(data, dict) else None
+    rows = [item for item in told if isinstance(item, dict)] if isinstance(told, list) else []
+    erased = [item.get("customer_id") for item in rows if item.get("op") == "erase"]
+    return {"erased": erased} if erased else {}
+
+
 class Events:
     """Counts deliveries and, once per `webhook-id`, the events in them."""
 
@@ -158,11 +223,15 @@ class Events:
         self._lock = threading.Lock()
         self._ids: dict[str, OrderedDict[str, None]] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._types: dict[str, Counter[str]] = {}
 
     def post(self, request: Request, slug: str) -> Answer:
         if not is_signed(request.body, request.header("X-Posz-Signature"), self._keys(slug)):
             raise RefusalError(401, "invalid_signature", "X-Posz-Signature is not right.")
+        if request.mode == "decline":
+            raise RefusalError(422, "not_today", "Switched to refuse.")
         message_id = request.header("webhook-id") or hashlib.sha256(request.body).hexdigest()
+        event_type = request.header("X-Posz-Event") or str(json_object(request).get("type"))
         with self._lock:
             ids = self._ids.setdefault(slug, OrderedDict())
             counts = self._counts.setdefault(slug, {"deliveries": 0, "events": 0})
@@ -172,8 +241,13 @@ class Events:
                 ids.popitem(last=False)
             counts["deliveries"] += 1
             counts["events"] += not is_known
-            return json_answer(200, {"status": "ok", "duplicate": is_known, **counts})
+            self._types.setdefault(slug, Counter())[event_type] += not is_known
+            answer = {"status": "ok", "duplicate": is_known, **counts}
+        return json_answer(200, answer | _erased(json_object(request)))
 
-    def shown(self) -> dict[str, dict[str, int]]:
+    def shown(self) -> dict[str, dict[str, Any]]:
         with self._lock:
-            return {slug: dict(counts) for slug, counts in sorted(self._counts.items())}
+            return {
+                slug: {**counts, "types": dict(sorted(self._types[slug].items()))}
+                for slug, counts in sorted(self._counts.items())
+            }

@@ -11,13 +11,15 @@ from catalog import strict_json
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` is as sent, without the query; header names keep the sender's case."""
+    """`path` is as sent, without the query; header names keep the sender's case. `mode` is what the
+    switches make of it where only the one who answers can do that."""
 
     method: str
     path: str
     query: str
     headers: Mapping[str, str]
     body: bytes
+    mode: str = "ok"
 
     def header(self, name: str) -> str | None:
         wanted = name.lower()

@@ -9,10 +9,13 @@ from django.template.loader import render_to_string
 from django.utils import translation
 from django.utils.translation.trans_real import parse_accept_lang_header
 
+from dispatch.operations import inbound_operations
 from dispatch.sandbox.behaviour import MODES, Switch
 from dispatch.sandbox.messages import Answer, Request
 from dispatch.sandbox.received import Received
+from dispatch.sandbox.sending import WAYS, Sent
 from dispatch.sandbox.spliteasy import Bill
+from dispatch.sandbox.tables import Check
 
 LANGUAGES = {"en": "English", "id": "Bahasa Indonesia"}
 MOST_PEOPLE = 10
@@ -68,8 +71,14 @@ def bill_page(request: Request, bill: Bill) -> Answer:
     return page(request, "sandbox/bill.html", context)
 
 
-def order_page(request: Request, slug: str, order_id: str) -> Answer:
-    return page(request, "sandbox/order.html", {"slug": slug, "order_id": order_id})
+def order_page(request: Request, slug: str, order_id: str, check: Check | None) -> Answer:
+    context = {
+        "slug": slug,
+        "order_id": order_id,
+        "check": check,
+        "query": _query(request),
+    }
+    return page(request, "sandbox/order.html", context)
 
 
 def consent_page(
@@ -97,7 +106,10 @@ def control_page(
     switches: list[dict[str, Any]],
     bills: list[Bill],
     received: list[Received],
-    events: Mapping[str, Mapping[str, int]],
+    events: Mapping[str, Mapping[str, Any]],
+    partners: Sequence[str],
+    sent: Sequence[Sent],
+    heard: tuple[str | None, str | None],
     problem: str = "",
 ) -> Answer:
     context = {
@@ -111,6 +123,11 @@ def control_page(
         ],
         "received": received,
         "events": events,
+        "partners": partners,
+        "told": [contract.path(operation) for contract, operation in inbound_operations()],
+        "ways": WAYS,
+        "sent": sent,
+        "heard": heard,
         "problem": problem,
     }
     return page(request, "sandbox/control.html", context, status=422 if problem else 200)

@@ -8,12 +8,13 @@ import struct
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
 from dispatch.sandbox.app import Sandbox, SecretOf, is_own_path
-from dispatch.sandbox.behaviour import Switch
+from dispatch.sandbox.behaviour import SPOKEN_MODES, WRONG_WAYS, Switch
 from dispatch.sandbox.callbacks import FIRST_RETRY_SECONDS
 from dispatch.sandbox.messages import Answer, RefusalError, Request, json_answer
 
@@ -173,7 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 if switch.mode == "slow":
                     self._wait(switch.delay_ms / 1000)
-                self._write(self._answer(request))
+                is_spoken = switch.mode in {*SPOKEN_MODES, *WRONG_WAYS}
+                mode = switch.mode if is_spoken else "ok"
+                self._write(self._answer(replace(request, mode=mode)))
 
     def _write(self, answer: Answer, *, is_dripping: bool = False) -> None:
         self.send_response(answer.status)

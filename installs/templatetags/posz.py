@@ -1,9 +1,12 @@
 """Template filters that every page may use without loading them."""
 
+import re
 import zlib
 
 from django import template
 from django.utils.functional import Promise
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 register = template.Library()
@@ -51,3 +54,12 @@ def country(code: str) -> str:
 def tile_colour(slug: str) -> int:
     """One of the stylesheet's tile colours, always the same one for the same integration."""
     return zlib.crc32(slug.encode()) % TILE_COLOURS
+
+
+CODE = re.compile(r"`([^`]+)`")
+
+
+@register.filter
+def code_marks(text: object) -> SafeString:
+    """What stands between back quotes is code; everything is escaped first."""
+    return mark_safe(CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S308

@@ -72,6 +72,19 @@
     }
   });
 
+  // Shown by script only, because they do nothing without it.
+  function showCopyButtons() {
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard;
+  }
+  document.addEventListener("DOMContentLoaded", showCopyButtons);
+  document.addEventListener("htmx:load", showCopyButtons);
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (!button) return;
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+    toast(button.dataset.copied);
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     const menu = document.querySelector("details.menu[open]");
@@ -171,6 +184,9 @@
         answers(field.closest("form"), name).some((value) => wanted.includes(value)));
     }
   }
+
+  // Tabs that are wider than a phone begin where the reader is.
+  document.querySelector(".till__tabs [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });
 
   document.addEventListener("change", (event) => {
     if (event.target.form) showRelevant(event.target.form);

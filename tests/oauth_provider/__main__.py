@@ -25,7 +25,16 @@ settings.configure(
     USE_TZ=True,
     LOGGING_CONFIG=None,
     OAUTH2_PROVIDER={
-        "SCOPES": {"events:write": "Write events", "profile:read": "Read the profile"},
+        "SCOPES": {
+            "events:write": "Write events",
+            "profile:read": "Read the profile",
+            "openid": "Sign in",
+            "email": "Read the address",
+            "profile": "Read the name",
+        },
+        "OIDC_ENABLED": True,
+        "OIDC_RSA_PRIVATE_KEY": "",
+        "OAUTH2_VALIDATOR_CLASS": "tests.oauth_provider.openid.Validator",
         "ROTATE_REFRESH_TOKEN": True,
         "REFRESH_TOKEN_REUSE_PROTECTION": True,
         "PKCE_REQUIRED": True,
@@ -37,8 +46,12 @@ call_command("migrate", verbosity=0)
 
 from django.contrib.auth.models import User  # noqa: E402
 from oauth2_provider.models import Application  # noqa: E402
+from oauth2_provider.settings import oauth2_settings  # noqa: E402
 
 from tests.oauth_provider import CLIENT_ID, CLIENT_SECRET  # noqa: E402
+from tests.oauth_provider.tokens import new_pem  # noqa: E402
+
+oauth2_settings.OIDC_RSA_PRIVATE_KEY = new_pem()
 
 Application.objects.create(
     client_id=CLIENT_ID,
@@ -46,6 +59,8 @@ Application.objects.create(
     client_type=Application.CLIENT_CONFIDENTIAL,
     authorization_grant_type=Application.GRANT_AUTHORIZATION_CODE,
     redirect_uris=redirect_uri,
+    algorithm=Application.RS256_ALGORITHM,
+    hash_client_secret=False,
     skip_authorization=True,
     name="Posz",
 )

@@ -2,7 +2,7 @@ from collections.abc import Callable
 
 from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path
+from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.decorators import protected_resource
@@ -30,4 +30,5 @@ urlpatterns = [
     path("token", csrf_exempt(views.TokenView.as_view())),
     path("revoke", csrf_exempt(views.RevokeTokenView.as_view())),
     path("me", me),
+    path("", include("tests.oauth_provider.openid")),
 ]

@@ -112,9 +112,9 @@ EVENTS = (
     EventType(
         "business_day.closed",
         BOOKS,
-        "A business day ended; its sums balance.",
-        "Hari usaha ditutup; jumlahnya seimbang.",
-        {"business_date": DATE, "daily_summary": common("DailySummary")},
+        "A business day ended; its sums balance, or it is refused. Without them Posz adds up.",
+        "Hari usaha ditutup; jumlahnya seimbang, atau ditolak. Tanpa jumlah, Posz menghitungnya.",
+        {"business_date": DATE, "daily_summary?": common("DailySummary")},
         {"business_date": "2026-11-24", "daily_summary": SUMMARY},
     ),
     EventType(

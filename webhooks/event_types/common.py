@@ -144,6 +144,7 @@ DEFS: dict[str, Schema] = {
             "paid_cents": CENTS,
             "due_cents": CENTS,
             "status": one_of("open", "locked", "closed"),
+            "payments?": many(common("Payment")),
         }
     ),
     "Guest": {
@@ -205,6 +206,7 @@ DEFS: dict[str, Schema] = {
     "DailySummary": record(
         {
             "business_date": DATE,
+            "revision?": {"type": "integer", "minimum": 1},
             "outlet": record({"id": TEXT, "name": TEXT}),
             "gross_cents": CENTS,
             "discounts_cents": CENTS,

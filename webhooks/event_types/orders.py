@@ -13,6 +13,7 @@ from webhooks.event_types.common import (
 )
 from webhooks.event_types.notation import (
     CENTS,
+    DATE,
     FLAG,
     NUMBER,
     TEXT,
@@ -33,6 +34,8 @@ CHANNEL_SHAPE = {
     "order_id?": TEXT,
     "reason?": TEXT,
     "ready_at?": TIME,
+    "accept_by?": TIME,
+    "attempt_group?": NUMBER,
 }
 REFUND_SHAPE = {
     "refund_id": TEXT,
@@ -44,6 +47,11 @@ REFUND_SHAPE = {
     "tax_reversed": many(common("Tax")),
     "reason": TEXT,
     "restock": FLAG,
+    "method?": TEXT,
+    "service_reversed_cents?": CENTS,
+    "rounding_cents?": CENTS,
+    "business_date?": DATE,
+    "customer?": common("Customer"),
 }
 # One glass of iced coffee: Rp28.000, 5 % service and 10 % tax on both.
 REFUND = {
@@ -95,7 +103,13 @@ EVENTS = (
         ("reservation_status_outbound", "order_status_outbound"),
         "Lines of an order went to the kitchen.",
         "Isi pesanan dikirim ke dapur.",
-        {"order_id": TEXT, "lines": many(common("Line")), "course?": NUMBER},
+        {
+            "order_id": TEXT,
+            "channel?": TEXT,
+            "external_order_id?": TEXT,
+            "lines": many(common("Line")),
+            "course?": NUMBER,
+        },
         {"order_id": ORDER_ID, "lines": LINES, "course": 1},
     ),
     EventType(
@@ -152,7 +166,15 @@ EVENTS = (
         ("order_status_outbound", "inventory_event_export", "data_export_destination"),
         "An order was voided.",
         "Pesanan dibatalkan.",
-        {"order_id": TEXT, "reason": TEXT, "staff_id": TEXT, "was_total_cents": CENTS},
+        {
+            "order_id": TEXT,
+            "channel?": TEXT,
+            "external_order_id?": TEXT,
+            "business_date?": DATE,
+            "reason": TEXT,
+            "staff_id": TEXT,
+            "was_total_cents": CENTS,
+        },
         {
             "order_id": "ord-58209",
             "reason": "Salah meja",

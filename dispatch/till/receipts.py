@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from django.core import signing
@@ -17,28 +17,20 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import dateformat, timezone
 from django.utils.functional import Promise
-from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
+from django.utils.translation import get_language, gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from catalog.models import Integration
 from dispatch import receipt, router
+from dispatch.till.asking import FAILURES, STATUS_NAMES, TONES
+from dispatch.till.stand import SESSION_KEY, chosen, outlets_of
+from dispatch.till.surfaces import SURFACES
 from installs.access import Verb
 from installs.models import Location
 from installs.tenancy import MerchantRequest, merchant_page
 
-SESSION_KEY = "till"
 SALT = "dispatch.till.reprint"
-T = TypeVar("T")
 
-STATUS_NAMES = {
-    "ok": pgettext_lazy("answer", "Answered"),
-    "declined": pgettext_lazy("answer", "Declined"),
-    "error": pgettext_lazy("answer", "Failed"),
-    "timeout": pgettext_lazy("answer", "Too slow"),
-    "skipped": pgettext_lazy("answer", "Left out"),
-}
-TONES = {"ok": "ok", "declined": "quiet", "error": "bad", "timeout": "warn", "skipped": "warn"}
-FAILURES = {"error", "timeout", "skipped"}
 # What became of it, in the till's own words; what the partner's side said stands below as a detail.
 REASONS = {
     "ok": gettext_lazy("Its code is on the receipt."),
@@ -129,6 +121,8 @@ def _print(request: MerchantRequest) -> HttpResponse:
 def _page(request: MerchantRequest, desk: Desk, **printed: Any) -> HttpResponse:
     context = {
         "desk": desk,
+        "surfaces": SURFACES.values(),
+        "surface": SURFACES["receipt"],
         "samples": receipt.SAMPLES,
         "papers": receipt.PAPERS,
         "may_print": desk.outlet is not None and request.actor.may(Verb.TEST, desk.outlet.pk),
@@ -139,27 +133,15 @@ def _page(request: MerchantRequest, desk: Desk, **printed: Any) -> HttpResponse:
 def _desk(request: MerchantRequest, given: Mapping[str, Any]) -> Desk:
     """What was given, else what was chosen last time, else the first; 404 for the unknown."""
     kept = request.session.get(SESSION_KEY, {})
-    outlets = {str(item.pk): item for item in _outlets(request)}
+    outlets = {str(item.pk): item for item in outlets_of(request)}
     samples = {item.slug: item for item in receipt.SAMPLES}
     papers = {str(width): width for width in receipt.PAPERS}
     return Desk(
         outlets=list(outlets.values()),
-        outlet=_chosen(outlets, given.get("outlet"), kept.get("outlet")),
-        sample=_chosen(samples, given.get("sample"), kept.get("sample")) or receipt.SAMPLES[0],
-        paper_mm=_chosen(papers, given.get("paper"), kept.get("paper")) or 58,
+        outlet=chosen(outlets, given.get("outlet"), kept.get("outlet")),
+        sample=chosen(samples, given.get("sample"), kept.get("sample")) or receipt.SAMPLES[0],
+        paper_mm=chosen(papers, given.get("paper"), kept.get("paper")) or 58,
     )
-
-
-def _chosen(options: dict[str, T], given: str | None, kept: str | None) -> T | None:
-    if given is not None and given not in options:
-        raise Http404
-    return options.get(given or kept or "", next(iter(options.values()), None))
-
-
-def _outlets(request: MerchantRequest) -> list[Location]:
-    rows = Location.objects.filter(merchant_id=request.actor.merchant_id).select_related("merchant")
-    mine = request.actor.locations
-    return list(rows if mine is None else rows.filter(pk__in=mine))
 
 
 def _new_ticket(request: MerchantRequest) -> Ticket:
@@ -185,7 +167,7 @@ def _same_ticket(request: MerchantRequest, signed: str) -> Ticket:
         value = signing.loads(signed, salt=SALT)
     except signing.BadSignature as error:
         raise SuspiciousOperation("A reprint must be what was printed.") from error
-    outlet = next((item for item in _outlets(request) if str(item.pk) == value["outlet"]), None)
+    outlet = next((item for item in outlets_of(request) if str(item.pk) == value["outlet"]), None)
     if outlet is None:
         raise Http404
     request.actor.require(Verb.TEST, outlet.pk)
