@@ -205,7 +205,7 @@ def fill(url: str, rows: int) -> None:
 
 
 def empty() -> None:
-    execute("TRUNCATE inbound_event")
+    execute("TRUNCATE inbound_event CASCADE")
 
 
 PARTS: dict[str, Callable[[Door, int], None]] = {"speed": speed, "latency": latency, "full": full}

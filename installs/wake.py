@@ -6,6 +6,7 @@ is down costs time and nothing else.
 
 import atexit
 import logging
+import math
 import threading
 import time
 
@@ -42,9 +43,13 @@ class _Waker:
     def ask(self, task: str, every_seconds: float) -> None:
         with self._lock:
             due = self._told.get(task, 0.0) + every_seconds
-            self._asked[task] = min(self._asked.get(task, due), due)
             # A thread does not survive a fork, what was asked for before it does.
-            if self._thread is None or not self._thread.is_alive():
+            is_alive = self._thread is not None and self._thread.is_alive()
+            if is_alive and self._asked.get(task, math.inf) <= due:
+                # The thread waits for that moment; waking it would cost every request a little.
+                return
+            self._asked[task] = min(self._asked.get(task, due), due)
+            if not is_alive:
                 self._thread = threading.Thread(target=self._run, name="wake", daemon=True)
                 self._thread.start()
         self._is_asked.set()

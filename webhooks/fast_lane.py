@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -134,13 +134,18 @@ def flag_other_body(event_id: UUID) -> None:
 
 
 def _remembered_of(slug: str) -> Remembered | None:
-    known = _remembered.get(slug)
-    if known is not None and time.monotonic() < known.until:
-        return known
+    known, until = _remembered.get(slug), time.monotonic() + REMEMBERED_SECONDS
+    if known is not None:
+        if time.monotonic() < known.until:
+            return known
+        # One request reads it anew. The others meanwhile go by what is remembered, which the statement
+        # proves or refuses as ever.
+        _remembered[slug] = replace(known, until=until)
     # Before the rows, so that rows that are newer only mean that the statement refuses once.
     stamp = CatalogStamp.objects.filter(pk=1).values_list("version", flat=True).first() or 0
     integration = Integration.objects.filter(slug=slug).first()
     if integration is None:
+        _remembered.pop(slug, None)
         return None
     try:
         scheme, mapping = integration.inbound_scheme, integration.event_mapping
@@ -153,7 +158,7 @@ def _remembered_of(slug: str) -> Remembered | None:
         mapping=mapping,
         secrets=known_secrets(slug, scheme.purpose),
         stamp=stamp,
-        until=time.monotonic() + REMEMBERED_SECONDS,
+        until=until,
         is_plain=integration.is_running and (mapping is None or mapping.each is None),
         kept_names=kept_names(scheme, mapping),
     )
