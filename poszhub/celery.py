@@ -21,12 +21,12 @@ def log_as_the_settings_say(**_kwargs: Any) -> None:
 
 
 @worker_init.connect
-def require_right_keys(**_kwargs: Any) -> None:
+def prepare(**_kwargs: Any) -> None:
     django.setup()
-    from installs.encryption import require_right_keys
+    from poszhub.ready import get_ready
 
     try:
-        require_right_keys()
+        get_ready()
     except ImproperlyConfigured as error:
         # Celery logs what a handler raises and goes on, unless it asks to leave.
         raise SystemExit(str(error)) from None

@@ -277,7 +277,7 @@ def run(command, env):
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 

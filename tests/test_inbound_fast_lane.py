@@ -5,6 +5,7 @@ import hmac
 import io
 import json
 import time
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -213,6 +214,28 @@ def test_event_takes_one_statement_when_all_is_remembered(install, django_assert
 
     with django_assert_num_queries(1):
         post(body, signed(body, key))
+
+
+def test_what_is_a_second_old_is_read_anew_by_one_request_only(install):
+    key = keys_of(install.integration)["inbound"]
+    assert by_the_short_way(body_of(install), key)
+    known = fast_lane._remembered["spliteasy"]
+    fast_lane._remembered["spliteasy"] = replace(known, until=time.monotonic() - 1)
+    reads, meanwhile = [], []
+
+    def watch(execute, sql, params, many, context):
+        if "integration_secret" in sql and "INSERT" not in sql:
+            reads.append(sql)
+            # Comes in while the first one reads, as another thread's would.
+            meanwhile.append(by_the_short_way(body_of(install, event_id="evt-3"), key))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(watch):
+        passed = by_the_short_way(body_of(install, event_id="evt-2"), key)
+
+    assert passed is not None
+    assert [item is not None for item in meanwhile] == [True]
+    assert len(reads) == 1
 
 
 def test_known_event_takes_two_statements(install, django_assert_num_queries):

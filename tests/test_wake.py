@@ -39,6 +39,19 @@ def test_many_wishes_are_few_messages(queue):
     assert queue.llen("celery") <= 2
 
 
+def test_wish_that_is_noted_already_wakes_no_thread(queue):
+    wake.wake_soon("test.wake")
+    assert queue.blpop("celery", timeout=5)
+    wake.wake_soon("test.wake", every_seconds=3600)
+    # It has looked at that wish when it has told another one since.
+    wake.wake_soon("test.other")
+    assert queue.blpop("celery", timeout=5)
+
+    wake.wake_soon("test.wake", every_seconds=3600)
+
+    assert not wake._waker._is_asked.is_set()
+
+
 def test_wish_for_sooner_counts_beside_one_for_later(queue):
     wake.wake_soon("test.wake")
     assert queue.blpop("celery", timeout=5)
