@@ -30,7 +30,6 @@ from installs.credentials import ensure_secrets
 from tests import stack
 from tests.factories import make_install, make_integration, make_merchant
 from tests.stack import Program
-from webhooks.models import InboundEvent
 
 MERCHANTS = 20
 CAPABILITY = "payment_webhook_inbound"
@@ -176,7 +175,6 @@ def full(door: Door, rows: int) -> None:
 
 def fill(url: str, rows: int) -> None:
     """As many events of the same merchants, processed long ago, as a ledger holds after years."""
-    columns = [str(item.column) for item in InboundEvent._meta.concrete_fields]
     own = {
         "id": "gen_random_uuid()",
         "install_id": "i.id",
@@ -194,8 +192,8 @@ def fill(url: str, rows: int) -> None:
         **dict.fromkeys(("due_at", "received_at"), "now() - interval '1 day'"),
     }
     statement = f"""
-        INSERT INTO inbound_event ({", ".join(columns)})
-        SELECT {", ".join(own.get(name, "NULL") for name in columns)}
+        INSERT INTO inbound_event ({", ".join(own)})
+        SELECT {", ".join(own.values())}
         FROM generate_series(1, {rows // MERCHANTS}) AS number, merchant_integration i
     """
     with psycopg.connect(url, autocommit=True) as database:
