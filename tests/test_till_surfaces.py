@@ -326,7 +326,8 @@ def test_code_stays_on_the_screen_while_the_guests_have_not_paid(owner, merchant
             "label": {"en": "pay here", "id": "bayar di sini"},
             "external_ref": "r-1",
         }
-        partner.answer = lambda request: signed(keys_of(row)["outbound"], request, link)
+        key = keys_of(row)["outbound"]
+        partner.answer = lambda request: signed(key, request, link)
         opened = press(owner, outlet, "table", "code", sample="lunch")
 
         looked = follow(owner, "table", opened, "look")
