@@ -344,7 +344,7 @@ def move_stock(stand: Stand, given: Mapping[str, Any]) -> Happened:
 
 
 def clock_in(stand: Stand, given: Mapping[str, Any]) -> Happened:  # noqa: ARG001
-    timecard = {
+    timecard: Data = {
         "id": fresh_id("tc"),
         "version": 1,
         "start_at": timezone.now().isoformat(),
