@@ -278,6 +278,76 @@ def test_event_is_kept_also_where_nobody_wants_it(owner, outlet):
     assert "No integration here asked to be told of this." in text_of(response)
 
 
+def test_partner_that_may_not_know_a_customer_is_named_with_the_way_out(owner, merchant, outlet):
+    partner = make_integration(
+        "crm",
+        is_demo=True,
+        capabilities={"customer_export": 1},
+        outbound_url="https://crm.example/",
+    )
+    make_install(merchant, partner)
+
+    response = press(
+        owner, outlet, "customers", "consent", purpose="marketing_email", granted="yes"
+    )
+
+    happened = response.context["happened"]
+    [party] = happened.exchange.parties
+    assert (party.status_name, party.url) == ("Not told", "/integrations/crm")
+    assert happened.exchange.failure == ""
+    assert "Choose its purposes" in text_of(response)
+
+
+def test_what_happened_is_said_in_the_words_of_the_till(owner, outlet):
+    response = press(owner, outlet, "stock", "move", kind="inventory.counted", qty="2.5")
+
+    happened = response.context["happened"]
+    assert (happened.title, happened.facts) == ("Counted", (("Beras premium", "2.5 kg"),))
+
+
+@pytest.mark.parametrize(
+    ("channel", "to"), [("email", "+6281237004512"), ("whatsapp", "ayu@kopi.example")]
+)
+def test_message_needs_an_address_of_its_channel(owner, outlet, channel, to):
+    response = press(owner, outlet, "messages", "send", channel=channel, to=to, kind="receipt")
+
+    assert response.status_code == 422
+    assert list(response.context["wrong"].form.errors) == ["to"]
+
+
+def test_code_stays_on_the_screen_while_the_guests_have_not_paid(owner, merchant, outlet, settings):
+    with running_partner(settings, lambda _request: Reply(500)) as partner:
+        row = make_integration(
+            "demo-tables", capabilities={"pay_at_table": 1}, api_base_url=f"{partner.url}/demo"
+        )
+        make_install(merchant, row)
+        link = {
+            "qr_payload": "https://pay.example/7",
+            "label": {"en": "pay here", "id": "bayar di sini"},
+            "external_ref": "r-1",
+        }
+        key = keys_of(row)["outbound"]
+        partner.answer = lambda request: signed(key, request, link)
+        opened = press(owner, outlet, "table", "code", sample="lunch")
+
+        looked = follow(owner, "table", opened, "look")
+
+    assert opened.context["happened"].code.url == "https://pay.example/7"
+    assert looked.context["happened"].code == opened.context["happened"].code
+
+
+def test_nobody_waits_for_money_where_no_code_came(owner, merchant, outlet, settings):
+    with running_partner(settings, lambda _request: Reply(500)) as partner:
+        row = make_integration(
+            "demo-tables", capabilities={"pay_at_table": 1}, api_base_url=f"{partner.url}/demo"
+        )
+        make_install(merchant, row)
+
+        happened = press(owner, outlet, "table", "code", sample="lunch").context["happened"]
+
+    assert (happened.asks_again, happened.offers) == ("", ("close",))
+
+
 def test_nothing_made_up_is_told_to_a_real_partner_in_production(owner, merchant, outlet):
     make_install(merchant, make_integration("books", outbound_url="https://books.example/events"))
 

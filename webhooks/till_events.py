@@ -10,13 +10,15 @@ from django.conf import settings
 from django.db.models import Max
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from catalog import strict_json
 from catalog.envelope import ApiError
+from catalog.models import Integration
 from dispatch.till.checkout import SampleForm, order_for
-from dispatch.till.guests import DayForm
+from dispatch.till.guests import BOOKING_STATES, DayForm, chosen, local_time
 from dispatch.till.surfaces import (
     SURFACES,
     Action,
@@ -50,7 +52,7 @@ STAFF: Data = EVENT_TYPES["staff.clocked_in"].example["staff"]
 
 def report(stand: Stand, event_type: str, data: Mapping[str, Any], **carried: Any) -> Happened:
     """Tell everybody who subscribed. `carried` is the slip of what may follow, with its `offers`, and a
-    `title` in place of what the catalogue says of the event.
+    `title` in place of what the catalogue says of the event, with `facts` that the till shows below it.
 
     In production nothing made up is told to a real partner: it would count as sold, paid or erased.
     """
@@ -100,9 +102,14 @@ def _real_partners(stand: Stand) -> list[str]:
 
 
 def _exchange(
-    event_type: str, sent: Data, answer: Data, parties: tuple[Party, ...] = ()
+    event_type: str,
+    sent: Data,
+    answer: Data,
+    parties: tuple[Party, ...] = (),
+    *,
+    is_sent: bool = False,
 ) -> Exchange:
-    failure = _("It stays here and is sent again after 1, 5, 15 and 60 minutes.")
+    failure = _("It stays here and is sent again after 1, 5, 15 and 60 minutes.") if is_sent else ""
     return Exchange(
         name=event_type,
         path="POST /v1/events",
@@ -110,7 +117,7 @@ def _exchange(
         request=sent,
         answer=answer,
         parties=parties,
-        failure=failure if parties else "",
+        failure=failure,
     )
 
 
@@ -118,18 +125,22 @@ def told(stand: Stand, given: Mapping[str, Any]) -> Happened:
     """How far an event has come; asked again by the page until every partner has it."""
     event_id, event_type = given["event"], given["sent"]["type"]
     rows = _deliveries(stand, UUID(event_id))
+    kept_from = [] if rows else _kept_from(stand, event_type)
     waiting = [row for row in rows if row.status == DeliveryStatus.PENDING]
     return Happened(
         title=given.get("title") or EVENT_TYPES[event_type].summary,
         tone="warn" if any(row.reason for row in rows) else "quiet" if waiting else "ok",
-        note=_note(rows, waiting),
+        note=_("It is kept, and nothing is sent.") if kept_from else _note(rows, waiting),
         exchange=_exchange(
             event_type,
             given["sent"],
             {"id": event_id, "deliveries": given["deliveries"]},
-            tuple(_party(row) for row in rows),
+            tuple(_party(row) for row in rows) or tuple(_untold(row) for row in kept_from),
+            is_sent=bool(rows),
         ),
-        facts=_sums_of(stand, UUID(event_id)) if event_type == DAY_CLOSED else (),
+        facts=_sums_of(stand, UUID(event_id))
+        if event_type == DAY_CLOSED
+        else tuple((label, value) for label, value in given.get("facts", ())),
         slip=dict(given),
         offers=tuple(given.get("offers", ())),
         asks_again="told" if waiting else "",
@@ -140,6 +151,33 @@ def _deliveries(stand: Stand, event_id: UUID) -> list[Delivery]:
     rows = Delivery.objects.for_merchant(stand.actor.merchant_id).filter(event_id=event_id)
     timed = rows.select_related("integration").annotate(last_ms=Max("attempts__elapsed_ms"))
     return list(timed.order_by("created_at", "pk"))
+
+
+def _kept_from(stand: Stand, event_type: str) -> list[Integration]:
+    """Who would be told of a customer, but may not: for them there is no delivery to show."""
+    snap = snapshot.current(stand.actor.merchant_id)
+    if snap is None or not event_type.startswith("customer."):
+        return []
+    found = {
+        row.integration.pk: row.integration
+        for capability in SURFACES["customers"].capabilities
+        for row in snap.answering(capability, stand.outlet.pk)
+    }
+    return list(found.values())
+
+
+def _untold(row: Integration) -> Party:
+    return Party(
+        name=row.name,
+        status_name=_("Not told"),
+        tone="quiet",
+        reason=_(
+            "It gets a customer only for a purpose that is chosen in its settings, and only with the "
+            "customer’s consent to it."
+        ),
+        url=reverse("installs:detail", args=[row.slug]),
+        url_text=_("Choose its purposes"),
+    )
 
 
 def _note(rows: list[Delivery], waiting: list[Delivery]) -> str:
@@ -232,7 +270,13 @@ def _seated(status: str, stand: Stand, given: Mapping[str, Any]) -> Happened:
         "updated_at": timezone.now().isoformat(),
     }
     data = {"reservation": reservation, "previous_status": known["status"]}
-    return report(stand, "reservation.status_changed", data)
+    facts = [
+        (_("Guest"), known["guest"].get("name", "")),
+        (_("Number of guests"), str(known["party_size"])),
+        (_("Time"), local_time(known["start_at"], stand)),
+    ]
+    title = str(BOOKING_STATES[status])
+    return report(stand, "reservation.status_changed", data, title=title, facts=facts)
 
 
 def seat(stand: Stand, given: Mapping[str, Any]) -> Happened:
@@ -269,13 +313,16 @@ def publish_menu(stand: Stand, given: Mapping[str, Any]) -> Happened:
         "currency": stand.currency,
         "categories": [category],
     }
-    return report(stand, "menu.published", menu)
+    facts = [(ITEM["name"], rupiah(item["price_cents"])), (_("Version"), menu["menu_version"])]
+    return report(stand, "menu.published", menu, title=_("The menu is published"), facts=facts)
 
 
 def take_off(stand: Stand, given: Mapping[str, Any]) -> Happened:
     is_back = given["available"] == "yes"
     item = {"id": ITEM["id"], "available": is_back} | ({} if is_back else {"max_stock": 0})
-    return report(stand, "item.availability_changed", {"items": [item]})
+    title = _("%(item)s is back") if is_back else _("%(item)s is sold out")
+    words = title % {"item": ITEM["name"]}
+    return report(stand, "item.availability_changed", {"items": [item]}, title=words)
 
 
 def move_stock(stand: Stand, given: Mapping[str, Any]) -> Happened:
@@ -290,23 +337,43 @@ def move_stock(stand: Stand, given: Mapping[str, Any]) -> Happened:
     }
     if event_type == "inventory.depleted":
         data["order_id"] = fresh_id("ord")
-    return report(stand, event_type, data)
+    qty = f"{number_format(given['qty'])} {line['unit']}"
+    return report(
+        stand, event_type, data, title=chosen(StockForm, "kind", given), facts=[(line["name"], qty)]
+    )
 
 
 def clock_in(stand: Stand, given: Mapping[str, Any]) -> Happened:  # noqa: ARG001
-    timecard = {
+    timecard: Data = {
         "id": fresh_id("tc"),
         "version": 1,
         "start_at": timezone.now().isoformat(),
         "breaks": [],
     }
     data = _clocked(stand, "clock_in", timecard)
-    return report(stand, "staff.clocked_in", data, timecard=timecard, offers=["clock-out"])
+    return report(
+        stand,
+        "staff.clocked_in",
+        data,
+        title=_("%(name)s has clocked in") % {"name": STAFF["name"]},
+        facts=[(_("From"), local_time(timecard["start_at"], stand))],
+        timecard=timecard,
+        offers=["clock-out"],
+    )
 
 
 def clock_out(stand: Stand, given: Mapping[str, Any]) -> Happened:
     timecard = given["timecard"] | {"version": 2, "end_at": timezone.now().isoformat()}
-    return report(stand, "staff.clocked_out", _clocked(stand, "clock_out", timecard))
+    return report(
+        stand,
+        "staff.clocked_out",
+        _clocked(stand, "clock_out", timecard),
+        title=_("%(name)s has clocked out") % {"name": STAFF["name"]},
+        facts=[
+            (_("From"), local_time(timecard["start_at"], stand)),
+            (_("Until"), local_time(timecard["end_at"], stand)),
+        ],
+    )
 
 
 def _clocked(stand: Stand, kind: str, timecard: Data) -> Data:
@@ -328,12 +395,19 @@ def change_consent(stand: Stand, given: Mapping[str, Any]) -> Happened:
     }
     customer = CUSTOMER | {"consents": [consent]}
     data = {"customer": customer, "consents": [consent]}
-    return report(stand, "customer.consent_changed", data)
+    title = _("The consent is given") if consent["granted"] else _("The consent is withdrawn")
+    facts = [
+        (_("Customer"), CUSTOMER["name"]),
+        (_("Purpose"), chosen(ConsentForm, "purpose", given)),
+    ]
+    return report(stand, "customer.consent_changed", data, title=title, facts=facts)
 
 
 def export_customer(stand: Stand, given: Mapping[str, Any]) -> Happened:  # noqa: ARG001
     data = {"customer": CUSTOMER, "changed_fields": ["name", "phone_e164"]}
-    return report(stand, "customer.updated", data)
+    facts = [(_("Customer"), CUSTOMER["name"])]
+    title = _("The customer’s details changed")
+    return report(stand, "customer.updated", data, title=title, facts=facts)
 
 
 def sell_to_customer(stand: Stand, given: Mapping[str, Any]) -> Happened:
@@ -367,14 +441,22 @@ def _sold(stand: Stand, sample: str, customer: Data) -> Happened:
         "payments": [payment],
         "fully_paid_at": now.isoformat(),
     }
-    return report(stand, "order.paid", data | customer)
+    facts = [(_("Order"), order["number"]), (_("Cash"), rupiah(order["total_cents"]))]
+    if customer:
+        facts.insert(0, (_("Customer"), CUSTOMER["name"]))
+    return report(stand, "order.paid", data | customer, title=_("Sold and paid"), facts=facts)
 
 
 def erase_customer(stand: Stand, given: Mapping[str, Any]) -> Happened:  # noqa: ARG001
     """Within the 72 hours that the law on personal data (UU PDP) gives."""
     due = timezone.now() + timedelta(hours=72)
     data = {"customer_id": CUSTOMER["id"], "erase_before": due.isoformat()}
-    return report(stand, "customer.erasure_requested", data)
+    facts = [
+        (_("Customer"), CUSTOMER["name"]),
+        (_("To be erased by"), local_time(data["erase_before"], stand)),
+    ]
+    title = _("The customer asks to be erased")
+    return report(stand, "customer.erasure_requested", data, title=title, facts=facts)
 
 
 def today(stand: Stand, given: Mapping[str, Any]) -> Data:  # noqa: ARG001

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils import dateformat, timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
 from catalog import strict_json
 from catalog.models import Integration
@@ -33,8 +33,11 @@ from dispatch.till.surfaces import (
 from installs import snapshot
 from installs.templatetags.posz import rupiah
 from webhooks.models import InboundEvent, InboundStatus, InboxRow
+from webhooks.till_events import STAFF
 
 SHOWN_ROWS = 10
+# Who clocks in at this till, by the number that HR knows them by.
+PEOPLE = {STAFF["external_id"]: STAFF["name"]}
 
 
 def post_as_partner(
@@ -135,7 +138,11 @@ def _handed_over(stand: Stand, capability: str) -> Rows | None:
     found = waiting.filter(here, capability=capability).select_related("integration")
     newest = found.order_by("-sequence")[:SHOWN_ROWS]
     lines = tuple(_line(stand, row) for row in newest)
-    return Rows((_("When"), _("From"), _("What")), lines) if lines else None
+    return (
+        Rows((_("When"), pgettext("inbox", "From"), pgettext("inbox", "What")), lines)
+        if lines
+        else None
+    )
 
 
 def _line(stand: Stand, row: InboxRow) -> Row:
@@ -170,7 +177,8 @@ def _shift(stand: Stand, shift: Mapping[str, Any]) -> str:
     times = [datetime.fromisoformat(shift[name]) for name in ("start_at", "end_at")]
     start, end = (moment.astimezone(stand.outlet.zone) for moment in times)
     day = dateformat.format(start, "j M H:i")
-    return f"{shift['staff_external_id']} {day}-{end:%H:%M} {end.tzname()}"
+    number = shift["staff_external_id"]
+    return f"{PEOPLE.get(number, number)}, {day}-{end:%H:%M} {end.tzname()}"
 
 
 def look(capability: str) -> Run:

@@ -11,8 +11,9 @@ from catalog.envelope import ApiError
 from dispatch import table_checks
 from dispatch.operations import as_document
 from dispatch.operations.payments import CheckQuestion
+from dispatch.receipt import code_svg
 from dispatch.till.checkout import SampleForm, order_for, show_code
-from dispatch.till.surfaces import Action, Data, Happened, Stand, announce
+from dispatch.till.surfaces import Action, Code, Data, Happened, Stand, announce
 from installs import snapshot
 from installs.templatetags.posz import rupiah
 from webhooks.till_events import report
@@ -37,9 +38,16 @@ def open_table(stand: Stand, given: Mapping[str, Any]) -> Happened:
         "status": "open",
     }
     report(stand, "check.opened", {"order_id": order["id"], "check": check})
-    happened = show_code(stand, order)
-    slip = {"check": check, "number": order["number"]}
-    return replace(happened, slip=slip, offers=("look", "close"), asks_again=_again(stand, True))
+    happened, code = show_code(stand, order), None
+    if happened.code:
+        code = [happened.code.label, happened.code.url]
+    slip = {"check": check, "number": order["number"], "code": code}
+    return replace(
+        happened,
+        slip=slip,
+        offers=("look", "close") if code else ("close",),
+        asks_again=_again(stand, bool(code)),
+    )
 
 
 def look(stand: Stand, given: Mapping[str, Any]) -> Happened:
@@ -58,10 +66,19 @@ def look(stand: Stand, given: Mapping[str, Any]) -> Happened:
         tone="ok" if is_paid else "warn",
         note=_("The partner’s signed report of the money is in.") if is_paid else "",
         facts=facts,
+        code=None if is_paid else _shown_again(given.get("code")),
         slip=dict(given),
         offers=("close",) if is_paid else ("look", "close"),
         asks_again=_again(stand, not is_paid),
     )
+
+
+def _shown_again(code: list[str] | None) -> Code | None:
+    """The code stays on the screen for as long as somebody can pay with it."""
+    if code is None:
+        return None
+    label, payload = code
+    return Code(label, code_svg(payload), payload)
 
 
 def _again(stand: Stand, is_open: bool) -> str:

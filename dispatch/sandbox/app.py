@@ -68,7 +68,9 @@ class Sandbox:
         )
         self.spliteasy = SplitEasy(lambda: secret_of("spliteasy", "jwt"), self.outbox)
         self.demo = DemoPartners(lambda slug: secret_of(slug, "outbound"), base_url)
-        self.events = Events(lambda slug: secret_of(slug, "outbound"))
+        self.events = Events(
+            lambda slug: secret_of(slug, "outbound"), self.demo.operations.bookings.told
+        )
         self.conduct = Conduct(lambda slug: secret_of(slug, "outbound"), self.demo, self.events)
         self.sender = Sender(
             self.hub,

@@ -216,10 +216,11 @@ def _erased(event: dict[str, Any]) -> dict[str, Any]:
 
 
 class Events:
-    """Counts deliveries and, once per `webhook-id`, the events in them."""
+    """Counts deliveries and, once per `webhook-id`, the events in them; `told` gets the data of each."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: Keys, told: Callable[[dict[str, Any]], None]) -> None:
         self._keys = keys
+        self._told = told
         self._lock = threading.Lock()
         self._ids: dict[str, OrderedDict[str, None]] = {}
         self._counts: dict[str, dict[str, int]] = {}
@@ -243,7 +244,10 @@ class Events:
             counts["events"] += not is_known
             self._types.setdefault(slug, Counter())[event_type] += not is_known
             answer = {"status": "ok", "duplicate": is_known, **counts}
-        return json_answer(200, answer | _erased(json_object(request)))
+        event = json_object(request)
+        if not is_known and isinstance(event.get("data"), dict):
+            self._told(event["data"])
+        return json_answer(200, answer | _erased(event))
 
     def shown(self) -> dict[str, dict[str, Any]]:
         with self._lock:

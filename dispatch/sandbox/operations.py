@@ -1,7 +1,7 @@
 """What a partner of the sandbox answers to each operation that the hub asks or hands over.
 
 The example of the contract, with what the question says in place of what the example says. Payments are
-remembered, because a status must tell of the very amount that was asked for.
+remembered, because a status must tell of the very amount that was asked for, and so are bookings.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ import msgspec
 from catalog.capabilities import Direction
 from dispatch.operations import where_and_what
 from dispatch.operations.notation import Contract, Operation, Wire
+from dispatch.sandbox.bookings import Bookings
 from dispatch.sandbox.messages import RefusalError
 
 MOST_PAYMENTS = 10_000
@@ -23,6 +24,7 @@ class Operations:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._payments: OrderedDict[tuple[str, str], dict[str, Any]] = OrderedDict()
+        self.bookings = Bookings()
 
     def answer(
         self, install_id: str, contract: Contract, name: str, data: dict[str, Any]
@@ -35,6 +37,9 @@ class Operations:
             raise RefusalError(422, "invalid_field", what, f"data{where}") from None
         if contract.capability == "payment_method" and "payment_id" in data:
             return self._payment(install_id, operation, data)
+        if contract.capability == "reservation_provider":
+            example = dict(operation.answer_example or {})
+            return self.bookings.answer(install_id, operation.name, data, example)
         return _example(operation, data)
 
     def newest_payment(self) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import EmailValidator, RegexValidator
 from django.utils import dateformat, timezone
 from django.utils.formats import number_format
 from django.utils.functional import Promise
@@ -45,7 +47,7 @@ class DayForm(forms.Form):
 
 class PartyForm(DayForm):
     party_size = forms.IntegerField(
-        label=gettext_lazy("Guests"), min_value=1, max_value=1000, initial=4
+        label=gettext_lazy("Number of guests"), min_value=1, max_value=1000, initial=4
     )
 
 
@@ -60,16 +62,22 @@ class BookingForm(PartyForm):
 
 class SizeForm(forms.Form):
     party_size = forms.IntegerField(
-        label=gettext_lazy("Guests"), min_value=1, max_value=1000, initial=5
+        label=gettext_lazy("Number of guests"), min_value=1, max_value=1000, initial=5
     )
+
+
+PHONE_PATTERN = r"^\+[1-9][0-9]{6,14}\Z"
+PHONE_HINT = gettext_lazy("Write it like +6281237004512.")
+is_phone = RegexValidator(PHONE_PATTERN, PHONE_HINT)
+is_email = EmailValidator(gettext_lazy("Write an e-mail address."))
 
 
 class PhoneForm(forms.Form):
     phone = forms.RegexField(
         label=gettext_lazy("Phone"),
-        regex=r"^\+[1-9][0-9]{6,14}\Z",
+        regex=PHONE_PATTERN,
         initial=PHONE,
-        error_messages={"invalid": gettext_lazy("Write it like +6281237004512.")},
+        error_messages={"invalid": PHONE_HINT},
     )
 
 
@@ -92,6 +100,22 @@ class MessageForm(forms.Form):
         ],
     )
 
+    def clean(self) -> dict[str, Any]:
+        """An address of the kind that the channel needs."""
+        given = self.cleaned_data
+        check = is_email if given.get("channel") == "email" else is_phone
+        try:
+            check(given.get("to", PHONE))
+        except ValidationError as error:
+            self.add_error("to", error)
+        return given
+
+
+def chosen(form: type[forms.Form], name: str, given: Mapping[str, Any]) -> str:
+    """What the form calls what was chosen in it."""
+    choices = form.base_fields[name].choices  # type: ignore[attr-defined]
+    return str(dict(choices)[given[name]])
+
 
 def tomorrow(stand: Stand, given: Mapping[str, Any]) -> Data:  # noqa: ARG001
     today = timezone.now().astimezone(stand.outlet.zone).date()
@@ -103,7 +127,8 @@ def _moment(day: date, hour: int, minute: int, zone: ZoneInfo) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
-def _local(text: str, stand: Stand, pattern: str = "j M Y H:i") -> str:
+def local_time(text: str, stand: Stand, pattern: str = "j M Y H:i") -> str:
+    """As the clock at the outlet shows it, with the name of its zone."""
     moment = datetime.fromisoformat(text).astimezone(stand.outlet.zone)
     return f"{dateformat.format(moment, pattern)} {moment.tzname()}"
 
@@ -118,7 +143,7 @@ def find_time(stand: Stand, given: Mapping[str, Any]) -> Happened:
     }
     asked = ask(stand, "reservation_provider", "availability", question)
     lines = tuple(
-        Row((_local(slot["start_at"], stand), slot.get("area", ""), str(slot["available"])))
+        Row((local_time(slot["start_at"], stand), slot.get("area", ""), str(slot["available"])))
         for slot in asked.output.get("slots", [])
     )
     return Happened(
@@ -126,9 +151,15 @@ def find_time(stand: Stand, given: Mapping[str, Any]) -> Happened:
         if asked.is_ok
         else title_of(asked, _("The book of Posz answers")),
         tone=tone_of(asked),
+        note=_without_partner(asked),
         exchange=asked.exchange,
         rows=Rows((_("Time"), _("Area"), _("Tables free")), lines) if lines else None,
     )
+
+
+def _without_partner(asked: Asked) -> str:
+    is_known = asked.is_ok or asked.is_built_in
+    return "" if is_known else _("The book of Posz is used until it answers again.")
 
 
 def book(stand: Stand, given: Mapping[str, Any]) -> Happened:
@@ -185,8 +216,8 @@ def _booked(stand: Stand, asked: Asked) -> Happened:
         exchange=asked.exchange,
         facts=(
             (_("Guest"), reservation["guest"].get("name", "")),
-            (_("Guests"), str(reservation["party_size"])),
-            (_("Time"), _local(reservation["start_at"], stand)),
+            (_("Number of guests"), str(reservation["party_size"])),
+            (_("Time"), local_time(reservation["start_at"], stand)),
             (_("Number at the partner"), reservation["external_id"]),
         ),
         slip={"reservation": reservation},
@@ -204,7 +235,7 @@ def show_day(stand: Stand, given: Mapping[str, Any]) -> Happened:
     lines = tuple(
         Row(
             (
-                _local(item["start_at"], stand, "H:i"),
+                local_time(item["start_at"], stand, "H:i"),
                 f"{item['guest'].get('name', '')} ({item['party_size']})",
                 str(BOOKING_STATES[item["status"]]),
             ),
@@ -218,6 +249,7 @@ def show_day(stand: Stand, given: Mapping[str, Any]) -> Happened:
         if asked.is_ok
         else title_of(asked, _("The book of Posz answers")),
         tone=tone_of(asked),
+        note=_without_partner(asked) if lines or not asked.is_ok else _("Nobody has booked yet."),
         exchange=asked.exchange,
         rows=Rows((_("Time"), _("Guest"), _("Standing")), lines) if lines else None,
     )
@@ -400,7 +432,11 @@ def send_message(stand: Stand, given: Mapping[str, Any]) -> Happened:
         tone=tone_of(asked) if asked.output.get("status") != "rejected" else "warn",
         note=_("Taken is not delivered: that is reported later.") if asked.is_ok else "",
         exchange=asked.exchange,
-        facts=((_("To"), given["to"]), (_("Message"), message["message_id"])),
+        facts=(
+            (_("To"), given["to"]),
+            (_("Channel"), chosen(MessageForm, "channel", given)),
+            (_("Message"), chosen(MessageForm, "kind", given)),
+        ),
     )
 
 

@@ -34,7 +34,7 @@ class Stand:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """What one integration made of it, for a person."""
+    """What one integration made of it, for a person. `url_text` where `url` is not what it got."""
 
     name: str
     status_name: str
@@ -43,6 +43,7 @@ class Party:
     detail: str = ""
     elapsed_ms: int | None = None
     url: str = ""
+    url_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
