@@ -216,6 +216,19 @@ def test_places_and_data_of_a_large_integration_are_folded(owner: Client, ubud: 
     assert "<summary>" not in small[small.index("Where it shows up") :]
 
 
+def test_another_install_of_a_large_integration_waits_folded(
+    owner: Client, merchant: Merchant, senopati: Location, ubud: Location
+):
+    make_install(merchant, make_integration("two", name_en="Two", capabilities=ADDING), ubud.pk)
+    make_install(merchant, make_integration("one", name_en="One"), ubud.pk)
+
+    large, small = (text(owner.get(f"/integrations/{slug}")) for slug in ("two", "one"))
+
+    folded = '<summary><h2 id="install-title">Install for another outlet</h2></summary>'
+    assert (folded in large, folded in small) == (True, False)
+    assert "Install for another outlet" in small
+
+
 def test_effect_where_there_is_no_room_says_who_is_there(
     owner: Client,
     merchant: Merchant,
