@@ -28,7 +28,7 @@ Purpose: TypeAlias = Literal[
     "marketing_email", "marketing_whatsapp", "marketing_sms", "profiling", "transfer_abroad"
 ]
 # What merchants read in place of the names above.
-PURPOSES: Mapping[Purpose, Words] = {
+PURPOSES: Mapping[str, Words] = {
     "marketing_email": Words("Marketing by e-mail", "Pemasaran lewat e-mail"),
     "marketing_whatsapp": Words("Marketing by WhatsApp", "Pemasaran lewat WhatsApp"),
     "marketing_sms": Words("Marketing by SMS", "Pemasaran lewat SMS"),
