@@ -67,6 +67,8 @@ class Field:
     secret: bool
     required: bool
     choices: tuple[Any, ...]
+    labels_en: dict[str, str]
+    labels_id: dict[str, str]
     default: Any
     minimum: int | float | None
     maximum: int | float | None
@@ -85,6 +87,11 @@ class Field:
 
     def placeholder(self) -> str:
         return _in_language(self.placeholder_en, self.placeholder_id)
+
+    def label(self, choice: str) -> str:
+        """What a choice is called; as it is where nobody said so."""
+        english, indonesian = self.labels_en.get(choice, ""), self.labels_id.get(choice, "")
+        return _in_language(english, indonesian) or choice
 
 
 def _in_language(english: str, indonesian: str) -> str:
@@ -115,6 +122,8 @@ def _field(name: str, rules: dict[str, Any], *, is_required: bool) -> Field:
         secret=rules.get("x-secret", False),
         required=is_required,
         choices=tuple(rules.get("items", rules).get("enum", ())),
+        labels_en=rules.get("x-labels-en", {}),
+        labels_id=rules.get("x-labels-id", {}),
         default=rules.get("default"),
         minimum=rules.get("minimum"),
         maximum=rules.get("maximum"),
@@ -434,6 +443,10 @@ def _combination_problems(rules: dict[str, Any]) -> Iterator[str]:
         yield _('remove "default": a secret has none.')
     if any(not _accepts({"type": kind}, option) for option in rules.get("enum", [])):
         yield _('let each "enum" value be of type %(type)s.') % {"type": kind}
+    offered = {str(option) for option in rules.get("items", rules).get("enum", [])}
+    for keyword in _LABEL_KEYWORDS:
+        if keyword in _TYPE_KEYWORDS[kind] and rules.get(keyword, {}).keys() - offered:
+            yield _('let "%(keyword)s" name only values of "enum".') % {"keyword": keyword}
     if not is_safe(rules.get("pattern", ""), rules.get("maxLength", MAX_VALUE)):
         yield _(
             'simplify "pattern": start it with ^, repeat single characters only, '
@@ -516,6 +529,10 @@ def _is_items(value: Any) -> bool:
     )
 
 
+def _is_labels(value: Any) -> bool:
+    return isinstance(value, dict) and all(_is_text(label) for label in value.values())
+
+
 def _is_condition(value: Any) -> bool:
     return (
         isinstance(value, dict)
@@ -532,6 +549,7 @@ _SHORT_TEXT = (_is_text, gettext_lazy("a text of at most 1,000 characters"))
 _FLAG = (_is_flag, gettext_lazy("true or false"))
 _LENGTH = (_is_length, gettext_lazy("a whole number from 0 to 4,096"))
 _NUMBER = (_is_number, gettext_lazy("a number"))
+_LABELS = (_is_labels, gettext_lazy("an object of choice to text"))
 
 # What each keyword may hold; `default` is judged against the field's own rules.
 _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str | Promise]] = {
@@ -542,6 +560,8 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str | Promise]] = {
     "x-help-id": _SHORT_TEXT,
     "x-placeholder-en": _SHORT_TEXT,
     "x-placeholder-id": _SHORT_TEXT,
+    "x-labels-en": _LABELS,
+    "x-labels-id": _LABELS,
     "enum": (_is_options, gettext_lazy("a list of 1 to 100 different values")),
     "items": (_is_items, gettext_lazy('an object with only "enum", a list of different texts')),
     "minimum": _NUMBER,
@@ -562,11 +582,12 @@ _KEYWORDS: dict[str, tuple[Callable[[Any], bool], str | Promise]] = {
     ),
     "x-scope": (lambda value: value in SCOPES, gettext_lazy("merchant, location or any")),
 }
+_LABEL_KEYWORDS = ("x-labels-en", "x-labels-id")
 _TYPE_KEYWORDS = {
-    "string": {"enum", "minLength", "maxLength", "pattern", "format", "x-secret"},
-    "integer": {"enum", "minimum", "maximum"},
-    "number": {"enum", "minimum", "maximum"},
+    "string": {"enum", *_LABEL_KEYWORDS, "minLength", "maxLength", "pattern", "format", "x-secret"},
+    "integer": {"enum", *_LABEL_KEYWORDS, "minimum", "maximum"},
+    "number": {"enum", *_LABEL_KEYWORDS, "minimum", "maximum"},
     "boolean": set[str](),
-    "array": {"items", "uniqueItems"},
+    "array": {"items", *_LABEL_KEYWORDS, "uniqueItems"},
 }
 _ANY_TYPE_KEYWORDS = {"type", "default", *_KEYWORDS} - set[str]().union(*_TYPE_KEYWORDS.values())

@@ -25,7 +25,10 @@ INPUT_TYPES = {"email": "email", "uri": "url", "date": "date", "time": "time"}
 
 @dataclass(frozen=True, slots=True)
 class Option:
+    """`value` is what is stored and what the API knows, `label` what people read."""
+
     value: str
+    label: str
     is_chosen: bool
 
 
@@ -127,7 +130,10 @@ def _input(
         name=name,
         id=f"{name}-{owner}",
         value=texts[0] if texts else "",
-        options=[Option(_as_text(item), _as_text(item) in texts) for item in field.choices],
+        options=[
+            Option(text, field.label(text), is_chosen=text in texts)
+            for text in map(_as_text, field.choices)
+        ],
         errors=list(errors.get(field.name, ())),
         secret=stored.get(field.name, {}) if field.secret else {},
         is_place_open=owner == "new",

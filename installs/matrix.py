@@ -119,6 +119,24 @@ class Shift:
     capability: Capability
     steps: list[Step]
 
+    @property
+    def summary(self) -> str:
+        """Who answers then, in a line; and who does now, where somebody leaves or is joined."""
+        now, then = ({_who(cell) for cell in side} for side in self._sides())
+        if len(now) > 1 or len(then) > 1:
+            return _("Not the same at every outlet")
+        words = {"now": now.pop(), "then": then.pop()}
+        is_anybody_there = any(step.before.answering for step in self.steps)
+        text = _("Now: %(now)s. Then: %(then)s") if is_anybody_there else _("Then: %(then)s")
+        return text % words
+
+    def _sides(self) -> tuple[list[Cell], list[Cell]]:
+        return [step.before for step in self.steps], [step.after for step in self.steps]
+
+
+def _who(cell: Cell) -> str:
+    return ", ".join(item.name for item in cell.answering) or cell.fallback
+
 
 def names_now(state: State, *others: Integration) -> Names:
     """As of the state, and of integrations that are not installed yet."""

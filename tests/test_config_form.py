@@ -9,6 +9,7 @@ from django.utils.translation import override
 
 from catalog.envelope import ApiError
 from catalog.schema import ConfigError, check_place, validate_config
+from dispatch.operations import contract_of
 from installs import lifecycle
 from installs.models import Install
 from tests.factories import make_integration, make_location, make_merchant, make_user, owner_of
@@ -342,3 +343,24 @@ def test_every_kind_of_answer_is_read_as_its_type(owner, merchant, partner, ubud
         "guests": 3,
         "days": ["Friday", "Sunday"],
     }
+
+
+# What choices are called
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", "Phone number"), ("id", "Nomor telepon")])
+def test_choices_are_shown_in_words_and_stored_by_name(merchant, owner, lang, words):
+    fields = contract_of("customer_export", 1).config_schema()["properties"]["fields"]
+    crm = make_integration(
+        "crm", config_schema={"type": "object", "properties": {"fields": fields}}
+    )
+    row = lifecycle.install(owner_of(merchant), crm)
+    data = {"config-fields": "phone_e164"}
+    owner.post(f"/integrations/crm/installs/{row.pk}/configure", data)
+
+    html = owner.get(f"/integrations/crm?lang={lang}").content.decode()
+
+    assert f'value="phone_e164" checked><span>{words}</span>' in html
+    assert "<span>phone_e164</span>" not in html
+    row.refresh_from_db()
+    assert row.config == {"fields": ["phone_e164"]}

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from catalog.capabilities import CAPABILITIES
 from catalog.models import Integration, IntegrationStatus
 from installs import lifecycle
 from installs.models import (
@@ -166,6 +167,66 @@ def test_effect_puts_places_with_the_same_difference_together(
     assert told(response.context["outcome"].shifts) == [
         ("receipt_qr", places, [("Nobody", "")], [("One", "new")])
     ]
+
+
+ADDING = dict.fromkeys(("receipt_qr", "order_status_outbound", "customer_export"), 1)
+
+
+def test_effect_on_many_capabilities_is_folded_with_who_answers(
+    owner: Client, merchant: Merchant, senopati: Location, ubud: Location
+):
+    make_install(merchant, make_integration("one", name_en="One"))
+    make_install(
+        merchant,
+        make_integration("three", name_en="Three", capabilities={"customer_export": 1}),
+        ubud.pk,
+    )
+    make_integration("two", name_en="Two", capabilities=ADDING)
+
+    response = owner.get("/integrations/two/effect", headers=HTMX)
+
+    assert [item.summary for item in response.context["outcome"].shifts] == [
+        "Now: One. Then: One, Two",
+        "Then: Two",
+        "Not the same at every outlet",
+    ]
+    assert text(response).count('<details class="disclosure fold">') == len(ADDING)
+    assert "Now: One. Then: One, Two" in text(response)
+
+
+def test_effect_on_two_capabilities_is_shown_at_once(owner: Client, ubud: Location):
+    two = dict(list(ADDING.items())[:2])
+    make_integration("two", name_en="Two", capabilities=two)
+
+    response = owner.get("/integrations/two/effect", headers=HTMX)
+
+    assert len(response.context["outcome"].shifts) == len(two)
+    assert "<details" not in text(response)
+
+
+def test_places_and_data_of_a_large_integration_are_folded(owner: Client, ubud: Location):
+    many = {name: 1 for name in CAPABILITIES if name != "auth_provider"}
+    make_integration("two", name_en="Two", capabilities=many)
+    make_integration("one", name_en="One", capabilities=ADDING)
+
+    large, small = (text(owner.get(f"/integrations/{slug}")) for slug in ("two", "one"))
+
+    assert f"<summary>{len(many)} places of the point of sale</summary>" in large
+    assert "kinds of data</summary>" in large
+    assert "<summary>" not in small[small.index("Where it shows up") :]
+
+
+def test_another_install_of_a_large_integration_waits_folded(
+    owner: Client, merchant: Merchant, senopati: Location, ubud: Location
+):
+    make_install(merchant, make_integration("two", name_en="Two", capabilities=ADDING), ubud.pk)
+    make_install(merchant, make_integration("one", name_en="One"), ubud.pk)
+
+    large, small = (text(owner.get(f"/integrations/{slug}")) for slug in ("two", "one"))
+
+    folded = '<summary><h2 id="install-title">Install for another outlet</h2></summary>'
+    assert (folded in large, folded in small) == (True, False)
+    assert "Install for another outlet" in small
 
 
 def test_effect_where_there_is_no_room_says_who_is_there(

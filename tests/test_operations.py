@@ -3,6 +3,7 @@
 import typing
 from datetime import date, datetime
 from functools import cache
+from typing import get_args
 
 import msgspec
 import pytest
@@ -10,7 +11,15 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from catalog.capabilities import CAPABILITIES, Direction, Mode
 from catalog.schema import check_schema
-from dispatch.operations import CONTRACTS, all_objects, all_operations, schema_of
+from dispatch.operations import (
+    CONTRACTS,
+    all_objects,
+    all_operations,
+    common,
+    contract_of,
+    customers,
+    schema_of,
+)
 from dispatch.operations.notation import Failure, Wire
 from tests.schema_mutations import mutations
 from webhooks.catalogue import EVENT_TYPES
@@ -243,3 +252,15 @@ def test_examples_of_money_add_up():
     )
     assert invoice["other_tax_base_cents"] == round(invoice["tax_base_cents"] * 11 / 12)
     assert invoice["vat_cents"] == round(invoice["other_tax_base_cents"] * 12 / 100)
+
+
+def test_every_purpose_and_field_of_customers_has_words():
+    settings = contract_of("customer_export", 1).config_schema()["properties"]
+
+    assert tuple(common.PURPOSES) == get_args(common.Purpose)
+    assert set(customers.FIELDS) <= set(customers.Profile.__struct_fields__)
+    for name in ("purpose", "purposes", "fields"):
+        rules = settings[name]
+        offered = rules.get("items", rules)["enum"]
+        assert list(rules["x-labels-en"]) == list(rules["x-labels-id"]) == offered
+        assert not set(rules["x-labels-en"].values()) & set(offered)

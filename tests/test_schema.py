@@ -237,6 +237,18 @@ REFUSED = {
         },
         CIRCLE,
     ),
+    "label of no choice": (
+        make_schema({"type": "string", "enum": ["a"], "x-labels-en": {"b": "B"}}),
+        'field: let "x-labels-en" name only values of "enum".',
+    ),
+    "label that is no text": (
+        make_schema({"type": "array", "items": {"enum": ["a"]}, "x-labels-id": {"a": 1}}),
+        'field: let "x-labels-id" be an object of choice to text.',
+    ),
+    "label without choices": (
+        make_schema({"type": "boolean", "x-labels-en": {"true": "Yes"}}),
+        'field: remove "x-labels-en": it cannot be used with type boolean.',
+    ),
     "nul": (make_schema(TEXT | {"title": "\x00"}), JSON),
     "lone surrogate": (make_schema(TEXT | {"title": "\ud83d"}), JSON),
     "nan": (make_schema({"type": "number", "minimum": float("nan")}), JSON),
@@ -490,6 +502,18 @@ def test_field_speaks_the_language_of_the_reader():
         ("Kunci API", "Dari dasbor Anda.", "sk_..."),
         ("API key", "From your dashboard.", "sk_..."),
     )
+
+
+def test_choice_is_called_by_its_label_in_the_language_of_the_reader():
+    labels = {"x-labels-en": {"a": "First"}, "x-labels-id": {"a": "Pertama"}}
+    rules = {"type": "array", "items": {"enum": ["a", "b"]}, **labels}
+    check_schema({"type": "object", "properties": {"some": rules}})
+    [field] = fields({"properties": {"some": rules}})
+
+    with override("id"):
+        assert (field.label("a"), field.label("b")) == ("Pertama", "b")
+    with override("en"):
+        assert field.label("a") == "First"
 
 
 def test_field_without_title_is_called_by_its_name():

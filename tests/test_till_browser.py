@@ -140,7 +140,8 @@ def posted(page: Page, name: str) -> Locator:
 def try_orders(page: Page) -> None:
     posted(page, "Let the channel send an order")
     press(page, "Reject", "The restaurant rejected an order of a channel.")
-    press(page, "Look for orders", "In the inbox of the POS")
+    press(page, "Look for orders", "Nothing in the inbox yet")
+    posted(page, "Let the channel send an order")
     accepted = press(page, "Accept", "The restaurant accepted an order of a channel.")
     answered_by(accepted, "Delivered")
     press(page, "It is ready", re.compile("picked up or served"))

@@ -23,9 +23,10 @@ from tests.factories import (
     make_merchant,
     make_user,
 )
+from tests.inbox import order, row_of, tell
 from tests.partners import Reply, running_partner
 from tests.test_till import text_of
-from webhooks.models import Event
+from webhooks.models import Event, InboxRow
 
 pytestmark = pytest.mark.django_db
 PAGES = [slug for slug, item in SURFACES.items() if not item.url_name]
@@ -126,6 +127,25 @@ def test_page_says_that_nothing_is_installed_and_where_to_find_it(owner, slug):
 
     for capability in SURFACES[slug].capabilities:
         assert f'href="/integrations?q={capability}"' in html
+
+
+def test_checkout_without_a_payment_method_says_so_and_shows_no_empty_choice(owner, outlet):
+    page = owner.get(address("checkout"))
+    started = press(owner, outlet, "checkout", "pay", sample="lunch")
+
+    assert "No payment method is switched on at this outlet" in text_of(page)
+    assert 'name="tender"' not in page.content.decode()
+    link = '<a href="/integrations?q=payment_method">Find one under Integrations</a>'
+    assert link in page.content.decode()
+    assert started.context["happened"].title == "No payment method is switched on here"
+
+
+def test_checkout_offers_the_payment_methods_that_are_here(owner, partner):
+    html = owner.get(address("checkout")).content.decode()
+
+    assert 'name="tender"' in html
+    assert "Demo Pay</option>" in html
+    assert "No payment method is switched on" not in html
 
 
 def test_receipt_keeps_its_page(owner):
@@ -371,6 +391,62 @@ def test_demo_partner_is_told_in_production_too(owner, merchant, outlet):
     happened = response.context["happened"]
     assert [item.status_name for item in happened.exchange.parties] == ["On its way"]
     assert happened.asks_again == "told"
+
+
+@pytest.fixture
+def incoming(merchant):
+    """An order of a channel in the inbox, at no outlet in particular."""
+    channel = make_integration("food", capabilities={"order_inbound": 1})
+    return row_of(tell(make_install(merchant, channel), "order.created", order()))
+
+
+def answer_order(client, outlet, action, **fields):
+    shown = press(client, outlet, "orders", "look")
+    [(_cells, buttons)] = shown.context["lines"]
+    [button] = [item for item in buttons if item.action.name == action]
+    data = {"action": action, "place": "row0", "slip": button.slip} | fields
+    return data, client.post(address("orders"), data)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "told"),
+    [
+        ("accept", {}, "channel_order.accepted"),
+        ("reject", {"reason": "busy"}, "channel_order.rejected"),
+    ],
+)
+def test_order_that_is_answered_leaves_the_inbox(owner, outlet, incoming, action, fields, told):
+    data, _response = answer_order(owner, outlet, action, **fields)
+
+    assert Event.objects.get().type == told
+    incoming.refresh_from_db()
+    taken_at = incoming.acknowledged_at
+    assert taken_at is not None
+    assert "@" in incoming.acknowledged_by
+    assert press(owner, outlet, "orders", "look").context["lines"] == []
+
+    assert owner.post(address("orders"), data).status_code == 200
+    incoming.refresh_from_db()
+    assert incoming.acknowledged_at == taken_at
+
+
+def test_manager_of_the_outlet_alone_takes_an_order_over(client, merchant, outlet, incoming):
+    manager = make_user(merchant, Role.MANAGER)
+    manager.memberships.get().locations.add(outlet)
+    client.force_login(manager)
+
+    answer_order(client, outlet, "accept")
+
+    assert not InboxRow.objects.waiting().exists()
+
+
+def test_order_stays_in_the_inbox_where_the_channel_was_not_told(owner, merchant, outlet, incoming):
+    make_install(merchant, make_integration("books", outbound_url="https://books.example/events"))
+
+    answer_order(owner, outlet, "accept")
+
+    assert not Event.objects.exists()
+    assert InboxRow.objects.waiting().get() == incoming
 
 
 def test_delivery_of_another_merchant_is_not_shown(client, owner, outlet):

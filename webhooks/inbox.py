@@ -6,9 +6,10 @@ held until the commit, so whatever has a lower one is there already: a cursor sk
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeAlias
 from uuid import UUID
 
 from django.db import transaction
@@ -183,23 +184,48 @@ def _narrowed(rows: InboxQuerySet, asked: Question) -> InboxQuerySet:
     return rows
 
 
-def acknowledge(caller: Caller, ids: Sequence[UUID]) -> list[tuple[UUID, datetime]]:
+Taken: TypeAlias = list[tuple[UUID, datetime]]
+
+
+def acknowledge(caller: Caller, ids: Sequence[UUID]) -> Taken:
     """Note that the POS has taken these over: each with the time at which it was noted first.
 
     All or none: an id that is unknown, or another merchant's, is `not_found`. What is withheld was
     never handed over, so there is nothing to take over.
     """
-    rows = InboxRow.objects.filter(pk__in=set(ids), sequence__isnull=False)
+    rows = InboxRow.objects.all()
     if caller.merchant_id is not None:
         rows = rows.for_merchant(caller.merchant_id)
+
+    def check(row: InboxRow) -> None:
+        caller.actor(row.merchant_id).require(Verb.ACKNOWLEDGE)
+
+    return _take_over(rows, ids, f"token:{caller.name}", check)
+
+
+def acknowledge_at(actor: Actor, location_id: UUID, ids: Sequence[UUID]) -> Taken:
+    """The same for somebody who stands at the till of an outlet, of what that outlet is handed."""
+    mine = InboxRow.objects.for_merchant(actor.merchant_id)
+    rows = _narrowed(mine, Question(location_id=location_id))
+
+    def check(row: InboxRow) -> None:  # noqa: ARG001
+        actor.require(Verb.ACKNOWLEDGE, location_id)
+
+    return _take_over(rows, ids, actor.label, check)
+
+
+def _take_over(
+    rows: InboxQuerySet, ids: Sequence[UUID], by: str, check: Callable[[InboxRow], None]
+) -> Taken:
+    asked = rows.filter(pk__in=set(ids), sequence__isnull=False)
     with transaction.atomic():
         # In one order, so that two of these never wait for each other.
-        found = {row.pk: row for row in rows.order_by("pk").select_for_update(of=("self",))}
+        found = {row.pk: row for row in asked.order_by("pk").select_for_update(of=("self",))}
         if len(found) != len(set(ids)):
             raise ApiError("not_found")
-        for merchant_id in {row.merchant_id for row in found.values()}:
-            caller.actor(merchant_id).require(Verb.ACKNOWLEDGE)
-        now, by = timezone.now(), f"token:{caller.name}"
+        for row in found.values():
+            check(row)
+        now = timezone.now()
         new = [row.pk for row in found.values() if row.acknowledged_at is None]
         InboxRow.objects.filter(pk__in=new).update(acknowledged_at=now, acknowledged_by=by)
     return [(pk, found[pk].acknowledged_at or now) for pk in dict.fromkeys(ids)]

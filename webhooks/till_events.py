@@ -32,7 +32,7 @@ from dispatch.till.surfaces import (
 )
 from installs import snapshot
 from installs.templatetags.posz import rupiah
-from webhooks import outbound
+from webhooks import inbox, outbound
 from webhooks.catalogue import EVENT_TYPES
 from webhooks.models import Delivery, DeliveryStatus, Event
 from webhooks.problems import problem_of
@@ -291,12 +291,26 @@ def accept_order(stand: Stand, given: Mapping[str, Any]) -> Happened:
     order = given["order"]
     ready_at = timezone.now() + timedelta(minutes=20)
     data = order | {"order_id": fresh_id("ord"), "ready_at": ready_at.isoformat()}
-    return report(stand, "channel_order.accepted", data, order=order, offers=["ready"])
+    carried = {"order": order, "offers": ["ready"]}
+    return _answer_order(stand, given, "channel_order.accepted", data, **carried)
 
 
 def reject_order(stand: Stand, given: Mapping[str, Any]) -> Happened:
     data = given["order"] | {"reason": given["reason"]}
-    return report(stand, "channel_order.rejected", data)
+    return _answer_order(stand, given, "channel_order.rejected", data)
+
+
+def _answer_order(
+    stand: Stand, given: Mapping[str, Any], event_type: str, data: Mapping[str, Any], **carried: Any
+) -> Happened:
+    """Tell the channel, then take the order over, as a POS does: it is not handed over again.
+
+    Where the event was not taken the order stays in the inbox.
+    """
+    happened = report(stand, event_type, data, **carried)
+    if "event" in happened.slip:
+        inbox.acknowledge_at(stand.actor, stand.outlet.pk, [UUID(given["inbox_id"])])
+    return happened
 
 
 def finish_order(stand: Stand, given: Mapping[str, Any]) -> Happened:

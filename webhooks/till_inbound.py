@@ -155,7 +155,7 @@ def _line(stand: Stand, row: InboxRow) -> Row:
     if row.operation != "order.created":
         return Row(cells)
     order = {name: row.data[name] for name in ("external_order_id", "channel")}
-    return Row(cells, {"order": order}, ("accept", "reject"))
+    return Row(cells, {"order": order, "inbox_id": str(row.pk)}, ("accept", "reject"))
 
 
 def _words(stand: Stand, event_type: str, data: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """The objects that many operations share, and one of each from a restaurant in Ubud."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -20,11 +21,20 @@ from dispatch.operations.notation import (
     Text,
     Time,
     Url,
+    Words,
 )
 
 Purpose: TypeAlias = Literal[
     "marketing_email", "marketing_whatsapp", "marketing_sms", "profiling", "transfer_abroad"
 ]
+# What merchants read in place of the names above.
+PURPOSES: Mapping[str, Words] = {
+    "marketing_email": Words("Marketing by e-mail", "Pemasaran lewat e-mail"),
+    "marketing_whatsapp": Words("Marketing by WhatsApp", "Pemasaran lewat WhatsApp"),
+    "marketing_sms": Words("Marketing by SMS", "Pemasaran lewat SMS"),
+    "profiling": Words("Profiling", "Pemrofilan"),
+    "transfer_abroad": Words("Transfer of data abroad", "Transfer data ke luar negeri"),
+}
 PaymentStatus: TypeAlias = Literal[
     "pending",
     "authorized",

@@ -1,13 +1,14 @@
 """Customers who gave their consent, for a CRM: profiles, what they did, and their erasure."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
 from catalog.capabilities import Direction
 from dispatch.contracts import Adapter, Call, PartnerEvent
-from dispatch.operations.common import CONSENT, TOTAL_CENTS, Consent
+from dispatch.operations.common import CONSENT, PURPOSES, TOTAL_CENTS, Consent
 from dispatch.operations.notation import (
     Cents,
     Contract,
@@ -53,20 +54,20 @@ class Profile(Record, frozen=True):
 
 # What a merchant may let out of a profile. A number and an address go only where a purpose that
 # uses them is consented to; the others go for any.
-FIELDS = (
-    "external_ids",
-    "name",
-    "phone_e164",
-    "email",
-    "birthday",
-    "locale",
-    "city",
-    "tags",
-    "first_seen",
-    "last_visit",
-    "visits",
-    "total_spend_cents",
-)
+FIELDS: Mapping[str, Words] = {
+    "external_ids": Words("IDs in other systems", "ID di sistem lain"),
+    "name": Words("Name", "Nama"),
+    "phone_e164": Words("Phone number", "Nomor telepon"),
+    "email": Words("E-mail address", "Alamat e-mail"),
+    "birthday": Words("Birthday", "Ulang tahun"),
+    "locale": Words("Language", "Bahasa"),
+    "city": Words("City", "Kota"),
+    "tags": Words("Tags", "Label"),
+    "first_seen": Words("First visit", "Kunjungan pertama"),
+    "last_visit": Words("Last visit", "Kunjungan terakhir"),
+    "visits": Words("Number of visits", "Jumlah kunjungan"),
+    "total_spend_cents": Words("Total spent", "Total belanja"),
+}
 CONTACTS = {
     "phone_e164": frozenset({"marketing_whatsapp", "marketing_sms", "profiling"}),
     "email": frozenset({"marketing_email", "profiling"}),
@@ -238,17 +239,15 @@ CONTRACTS = (
                 "marketing_whatsapp",
                 "marketing_sms",
                 "profiling",
+                words=PURPOSES,
             ),
             "purposes": choices(
                 "Purposes that customers must have consented to",
                 "Tujuan yang harus disetujui pelanggan",
-                "marketing_email",
-                "marketing_whatsapp",
-                "marketing_sms",
-                "profiling",
-                "transfer_abroad",
+                *PURPOSES,
+                words=PURPOSES,
             ),
-            "fields": choices("What may be sent", "Yang boleh dikirim", *FIELDS),
+            "fields": choices("What may be sent", "Yang boleh dikirim", *FIELDS, words=FIELDS),
             "recipient_country": text(
                 "Country of the recipient", "Negara penerima", pattern="^[A-Z]{2}$"
             ),
@@ -308,8 +307,15 @@ CONTRACTS = (
         ),
         config={
             "api_key": secret("API key", "Kunci API"),
-            "purpose": choice("Consent that is needed", "Persetujuan yang diperlukan", "profiling"),
-            "fields": choices("What may be sent", "Yang boleh dikirim", "email", "phone_e164"),
+            "purpose": choice(
+                "Consent that is needed",
+                "Persetujuan yang diperlukan",
+                "profiling",
+                words=PURPOSES,
+            ),
+            "fields": choices(
+                "What may be sent", "Yang boleh dikirim", "email", "phone_e164", words=FIELDS
+            ),
         },
     ),
 )

@@ -119,7 +119,7 @@ def start_payment(stand: Stand, given: Mapping[str, Any]) -> Happened:
         "terminal_id": TERMINAL,
         "expires_in_s": PAY_WITHIN_SECONDS,
     }
-    asked = ask(stand, "payment_method", "create", payment, given["tender"])
+    asked = ask(stand, "payment_method", "create", payment, given.get("tender", ""))
     slip = {
         "payment_id": payment["payment_id"],
         "amount_cents": payment["amount_cents"],
@@ -356,6 +356,10 @@ announce(
         run=start_payment,
         form=PaymentForm,
         options=tenders,
+        nothing_to_choose=gettext_lazy(
+            "No payment method is switched on at this outlet, so guests pay in cash or by card, "
+            "as always."
+        ),
     ),
     Action(name="plans", label=gettext_lazy("Show instalments"), run=list_plans, form=PlansForm),
     Action(

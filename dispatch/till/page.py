@@ -13,6 +13,7 @@ from django.core import signing
 from django.core.exceptions import SuspiciousOperation
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
@@ -44,6 +45,7 @@ class Button:
     form: forms.Form
     slip: str = ""
     is_primary: bool = False
+    note: str | Promise = ""
 
     @property
     def id(self) -> str:
@@ -62,11 +64,16 @@ class Page:
     ) -> Button:
         initial = action.start(self.stand, slip) if action.start else {}
         form = action.form(data, auto_id=f"{place}-{action.name}-%s", initial=initial)
+        note: str | Promise = ""
         for name, options in (action.options(self.stand) if action.options else {}).items():
-            form.fields[name].choices = options  # type: ignore[attr-defined]
+            if options:
+                form.fields[name].choices = options  # type: ignore[attr-defined]
+            else:
+                del form.fields[name]
+                note = action.nothing_to_choose
         first = next(iter(starters_of(self.surface)), None)
         signed = self.signed(slip) if action.is_follow_up else ""
-        return Button(place, action, form, signed, is_primary=action is first)
+        return Button(place, action, form, signed, is_primary=action is first, note=note)
 
     def starters(self) -> list[Button]:
         return [self.button(action, STARTING, {}, None) for action in starters_of(self.surface)]

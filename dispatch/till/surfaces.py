@@ -121,7 +121,8 @@ class Action:
     """A button. `run` gets what was filled in, and the slip of what happened before.
 
     `start` gives what stands in the form at first, also from the slip; `options` what can be chosen
-    where that differs from outlet to outlet. `is_played` where the sandbox has to play the partner.
+    where that differs from outlet to outlet, and `nothing_to_choose` what is said where that is
+    nothing: the field is left out then. `is_played` where the sandbox has to play the partner.
     A follow-up stands with what happened before it, and not on the page by itself.
     """
 
@@ -131,6 +132,7 @@ class Action:
     form: type[forms.Form] = forms.Form
     start: Callable[[Stand, Mapping[str, Any]], Data] | None = None
     options: Callable[[Stand], Mapping[str, list[tuple[str, str]]]] | None = None
+    nothing_to_choose: str | Promise = ""
     is_follow_up: bool = False
     is_danger: bool = False
     is_played: bool = False
