@@ -56,7 +56,7 @@ class Partner:
         self.leave.wait(60)
         return Reply(503)
 
-    def wait_for(self, count: int, seconds: float = 10) -> None:
+    def wait_for(self, count: int, seconds: float = 60) -> None:
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.requests) >= count, seconds)
 

@@ -28,7 +28,7 @@ class Sandbox:
     def call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = Request(self.url + path, data=data, method=method)
-        with urlopen(request, timeout=10) as response:
+        with urlopen(request, timeout=60) as response:
             text = response.read()
         return json.loads(text) if text else None
 

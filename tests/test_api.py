@@ -396,7 +396,7 @@ def test_install_list_costs_the_same_queries_for_one_and_many(
 
 
 @pytest.fixture
-def spliteasy(settings, merchant):
+def spliteasy(settings, merchant, patient_till):
     router.forget_partners()
     with running_partner(settings, spliteasy_answer) as partner:
         integration = make_spliteasy(partner.url)

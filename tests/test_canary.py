@@ -57,7 +57,10 @@ from tests.factories import (
 from tests.partners import Reply, Request, running_partner
 from webhooks import outbound
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("patient_till"),
+]
 
 CONTROL = "control-7f3a9e"
 # A text that every encoding changes: quotes, slashes, a sign of URLs, a letter beyond ASCII.

@@ -25,7 +25,7 @@ from tests.factories import (
 from tests.partners import generic_answer, running_partner
 from tests.sandbox_process import SLUG, installed_partner, running_sandbox
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("patient_till")]
 WITH_PEOPLE = {**ORDER, "customer": CUSTOMER}
 
 

@@ -68,7 +68,7 @@ def test_row_turns_from_pending_to_delivered_without_a_reload(live_hub: Hub, pag
 
     live_hub.manage("shell", "-c", DELIVER.format(pk=rows["pending"]))
 
-    expect(row.get_by_text("Delivered")).to_be_visible(timeout=30_000)
+    expect(row.get_by_text("Delivered")).to_be_visible()
     expect(page.locator("#live-status")).to_contain_text("List changed")
     expect(tick).to_be_checked()
     expect(tick).to_be_focused()
@@ -98,10 +98,10 @@ def test_delivery_opens_in_the_drawer_and_is_sent_again_there(live_hub: Hub, pag
 
     drawer.get_by_role("button", name="Send again").click()
 
-    expect(drawer.get_by_text("Delivered", exact=True)).to_be_visible(timeout=30_000)
+    expect(drawer.get_by_text("Delivered", exact=True)).to_be_visible()
     page.keyboard.press("Escape")
     row = row_of(page, rows["dead"])
-    expect(row.get_by_text("Delivered")).to_be_visible(timeout=20_000)
+    expect(row.get_by_text("Delivered")).to_be_visible()
 
 
 def test_example_is_sent_from_the_drawer_and_arrives(live_hub: Hub, page: Page):
@@ -119,4 +119,4 @@ def test_example_is_sent_from_the_drawer_and_arrives(live_hub: Hub, page: Page):
     expect(page.get_by_text("An example of order.paid is on its way")).to_be_visible()
     page.goto(f"{live_hub.url}/deliveries")
     sent = page.locator(".delivery", has_text="Example").first
-    expect(sent.get_by_text("Delivered")).to_be_visible(timeout=30_000)
+    expect(sent.get_by_text("Delivered")).to_be_visible()

@@ -101,7 +101,7 @@ def test_everything_that_is_due_is_sent_and_the_count_is_right_again(partner):
 
 
 def test_hanging_partner_does_not_hold_up_the_others(settings, install, partner):
-    settings.DELIVERY_TIMEOUT_SECONDS = 2
+    settings.DELIVERY_TIMEOUT_SECONDS = 5
     with running_partner(settings, lambda _request: Reply(204)) as slow:
         slow.answer = slow.hang
         hanging = subscribed(f"{slow.url}/events", install.merchant)
@@ -113,14 +113,14 @@ def test_hanging_partner_does_not_hold_up_the_others(settings, install, partner)
     assert ended == {install.pk: "", hanging.pk: "deadline"}
     for attempt in Attempt.objects.filter(delivery__install_id=install.pk):
         took = timedelta(milliseconds=attempt.elapsed_ms)
-        assert attempt.started_at + took < first_timeout.started_at + timedelta(seconds=2)
+        assert attempt.started_at + took < first_timeout.started_at + timedelta(seconds=5)
 
 
 def test_next_one_starts_as_soon_as_its_endpoint_has_room(settings, partner):
-    settings.DELIVERY_TIMEOUT_SECONDS = 2
+    settings.DELIVERY_TIMEOUT_SECONDS = 30
     narrow = subscribed(f"{partner.url}/events", outbound_concurrency=1)
     with running_partner(settings, lambda _request: Reply(204)) as slow:
-        # Answers when the four others have arrived one after the other, within its two seconds.
+        # Answers when the four others have arrived one after the other, within its time.
         slow.answer = lambda _request: partner.wait_for(4) or Reply(204)
         subscribed(f"{slow.url}/events", narrow.merchant)
         accept(narrow)

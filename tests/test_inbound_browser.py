@@ -52,10 +52,10 @@ def test_event_is_processed_again_in_the_drawer_and_the_list_follows(live_hub: H
 
     drawer.get_by_role("button", name="Process again").click()
 
-    expect(drawer.get_by_text("Processed", exact=True).first).to_be_visible(timeout=30_000)
+    expect(drawer.get_by_text("Processed", exact=True).first).to_be_visible()
     expect(drawer.get_by_text("A bill was settled with SplitEasy").first).to_be_visible()
     page.keyboard.press("Escape")
     row = page.locator(".delivery", has=page.locator(f"#event-{pk}"))
-    expect(row.get_by_text("Processed")).to_be_visible(timeout=20_000)
-    expect(page.get_by_role("heading", name="Needs attention")).to_have_count(0, timeout=20_000)
+    expect(row.get_by_text("Processed")).to_be_visible()
+    expect(page.get_by_role("heading", name="Needs attention")).to_have_count(0)
     assert page.evaluate("window.isSamePage")

@@ -13,6 +13,10 @@ from tests.conftest import ON_SERVERS
 from webhooks import limits
 
 WHERE = ["local", pytest.param("redis", marks=pytest.mark.servers)]
+# What flows in at this rate while a test runs, however slow the machine is, is no whole token.
+HARDLY_PER_MINUTE = 0.01
+# The product's own: tests are given another one, by which time they have been read.
+SHORT_WAIT_SECONDS = limits.REDIS_TIMEOUT_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +33,9 @@ def where(request, settings):
 
 
 @pytest.fixture
-def silent_redis(settings):
+def silent_redis(settings, monkeypatch):
     """Takes connections and never answers, as one that was stopped."""
+    monkeypatch.setattr(limits, "REDIS_TIMEOUT_SECONDS", SHORT_WAIT_SECONDS)
     with socket.create_server(("127.0.0.1", 0), backlog=200) as server:
         settings.REDIS_URL = f"redis://127.0.0.1:{server.getsockname()[1]}/0"
         yield
@@ -50,7 +55,7 @@ def is_given(owner, count=1):
 
 
 def test_50_threads_share_the_tokens_of_a_bucket(where, owner, settings):
-    settings.INBOUND_RATE_PER_MINUTE = 40
+    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = HARDLY_PER_MINUTE, 40
     start = threading.Barrier(50)
 
     def take_two(_number):
@@ -60,28 +65,28 @@ def test_50_threads_share_the_tokens_of_a_bucket(where, owner, settings):
     with ThreadPoolExecutor(50) as threads:
         given = [item for pair in threads.map(take_two, range(50)) for item in pair]
 
-    # What flows in while the threads run is at most a few.
-    assert 40 <= given.count(True) <= 44
+    assert given.count(True) == 40
 
 
 def test_bucket_fills_up_steadily(where, owner, settings):
-    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = 600, 1
+    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = 30, 1
     limits.spend(*owner)
 
     refused = is_given(owner)
-    time.sleep(0.15)
+    time.sleep(2.05)
 
     assert (refused, is_given(owner)) == (False, True)
 
 
 def test_refusal_says_when_there_is_a_token_again(where, owner, settings):
-    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = 6, 1
+    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = 0.06, 1
     limits.spend(*owner)
 
     with pytest.raises(ApiError) as refused:
         limits.spend(*owner)
 
-    assert (refused.value.code, refused.value.retry_after) == ("rate_limited", 10)
+    assert refused.value.code == "rate_limited"
+    assert 990 <= refused.value.retry_after <= 1000
 
 
 def test_more_than_a_bucket_holds_is_given_by_a_full_one_which_then_owes(where, owner, settings):
@@ -111,23 +116,24 @@ def test_what_is_given_back_is_spent_next(where, owner, settings):
 def test_tokens_taken_in_advance_are_a_small_part_of_the_bucket(owner, settings):
     if not ON_SERVERS:
         pytest.skip("needs Redis")
-    settings.INBOUND_RATE_PER_MINUTE = 1000
+    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = HARDLY_PER_MINUTE, 1000
 
     given = sum(is_given(owner) for _ in range(1100))
 
-    assert 1000 <= given <= 1050
+    assert given == 1000
 
 
 def test_redis_that_hangs_costs_one_short_wait_and_the_process_counts_for_itself(
     owner, settings, silent_redis, caplog
 ):
-    settings.INBOUND_RATE_PER_MINUTE = 20
+    settings.INBOUND_RATE_PER_MINUTE, settings.INBOUND_BURST = HARDLY_PER_MINUTE, 20
     started_at = time.monotonic()
 
     given = [is_given(owner) for _ in range(30)]
 
-    assert time.monotonic() - started_at < 2
-    assert 20 <= given.count(True) <= 22
+    # A wait for each of them would be six seconds.
+    assert time.monotonic() - started_at < 5
+    assert given.count(True) == 20
     assert [record.getMessage() for record in caplog.records] == [
         "Redis does not answer (TimeoutError): limits are counted by each process for itself"
     ]

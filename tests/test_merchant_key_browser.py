@@ -50,7 +50,7 @@ def behave(hub: Hub, mode: str | None) -> None:
         json.dumps(switch).encode() if mode else None,
         method="PUT" if mode else "DELETE",
     )
-    urlopen(request, timeout=10).close()
+    urlopen(request, timeout=60).close()
 
 
 def opened_drawer(page: Page, hub: Hub) -> Locator:

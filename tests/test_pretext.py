@@ -3,7 +3,6 @@
 import base64
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,10 +39,8 @@ LINE = {"text": {"en": "Hello", "id": "Halo"}, "align": "center", "emphasis": Tr
 
 
 @pytest.fixture(autouse=True)
-def patient_till(monkeypatch):
+def closed_breakers(patient_till):
     router.forget_partners()
-    patient = replace(CAPABILITIES["receipt_pretext"], budget_ms=4000)
-    monkeypatch.setitem(CAPABILITIES, "receipt_pretext", patient)
 
 
 @pytest.fixture

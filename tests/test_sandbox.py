@@ -98,7 +98,7 @@ class FakeHub:
 
     def wait_for(self, count):
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.posts) >= count, timeout=10)
+            assert self.changed.wait_for(lambda: len(self.posts) >= count, timeout=60)
 
     def close(self):
         self.server.shutdown()
@@ -994,10 +994,11 @@ def test_switch_reset_breaks_the_connection(sandbox):
 def test_switch_drip_sends_the_body_slowly(sandbox):
     behave(sandbox, mode="drip")
 
-    with socket.create_connection(sandbox.server_address, timeout=0.3) as client:
+    with socket.create_connection(sandbox.server_address, timeout=10) as client:
         client.sendall(b"GET /b/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
 
         assert client.recv(10_000).endswith(b"\r\n\r\n")
+        client.settimeout(0.3)
         with pytest.raises(TimeoutError):
             client.recv(100)
 

@@ -164,7 +164,7 @@ def test_every_step_is_in_the_audit_log_without_the_value(partner):
 # The overlap
 
 
-@pytest.mark.parametrize("seconds", [1, 300, 7 * 24 * 3600])
+@pytest.mark.parametrize("seconds", [60, 300, 7 * 24 * 3600])
 def test_previous_secret_is_accepted_for_the_overlap_by_the_clock_of_the_database(seconds):
     partner = make_integration("acme", previous_secret_seconds=seconds)
     keys_of(partner)

@@ -31,7 +31,7 @@ def test_owner_installs_spliteasy_prints_and_sees_the_bill_settled(live_hub, pag
     drawer = page.get_by_role("dialog")
     drawer.get_by_label("Ubud").check()
     drawer.get_by_role("button", name="Install", exact=True).click()
-    expect(drawer.get_by_text("SplitEasy is connected").first).to_be_visible(timeout=20_000)
+    expect(drawer.get_by_text("SplitEasy is connected").first).to_be_visible()
     page.keyboard.press("Escape")
     expect(drawer).to_be_hidden()
 
@@ -39,7 +39,7 @@ def test_owner_installs_spliteasy_prints_and_sees_the_bill_settled(live_hub, pag
     page.get_by_label("Outlet").select_option(label="Ubud, Bali")
     page.get_by_role("button", name="Print", exact=True).click()
     code = page.get_by_role("img", name=re.compile("Scan to split")).first
-    expect(code).to_be_visible(timeout=20_000)
+    expect(code).to_be_visible()
     picture = Image.open(io.BytesIO(page.screenshot(full_page=True)))
     # Another test of this hub may have installed a partner that prints a code of its own.
     codes = [code.text for code in zxingcpp.read_barcodes(picture)]
@@ -52,7 +52,7 @@ def test_owner_installs_spliteasy_prints_and_sees_the_bill_settled(live_hub, pag
 
     page.goto(f"{live_hub.url}/activity")
     row = page.get_by_text(re.compile("settled", re.IGNORECASE)).first
-    expect(row).to_be_visible(timeout=20_000)
+    expect(row).to_be_visible()
 
 
 def test_whole_story_in_indonesian_without_javascript(live_hub, new_page):

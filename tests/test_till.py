@@ -49,7 +49,7 @@ def owner(client, merchant):
 
 
 @pytest.fixture
-def partner(settings, merchant):
+def partner(settings, merchant, patient_till):
     with running_partner(settings, spliteasy_answer) as partner:
         integration = make_spliteasy(partner.url)
         keys_of(integration)

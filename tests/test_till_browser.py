@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from dispatch.till.surfaces import SURFACES
+from tests.conftest import SEEN_WITHIN_MS
 from tests.stack import Hub
 from tests.test_accessibility import problems, sideways
 from tests.till_partner import MERCHANT
@@ -40,6 +41,7 @@ def place(live_hub: Hub) -> Place:
 def owner(place, chromium):
     """Signed in once for all stories."""
     context = chromium.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    context.set_default_timeout(SEEN_WITHIN_MS)
     sign_in(context.new_page(), place.hub, "owner@kopicoba.id")
     yield context
     context.close()
@@ -64,13 +66,13 @@ def press(page: Page, name: str, title: str | re.Pattern[str]) -> Locator:
     """Press the button; the screen then says the title, and that is where the focus is."""
     page.get_by_role("button", name=name, exact=True).first.click()
     heading = page.locator("#happened-title")
-    expect(heading).to_have_text(title, timeout=15_000)
+    expect(heading).to_have_text(title)
     return page.locator("#happened")
 
 
 def answered_by(happened: Locator, status: str = "Answered") -> None:
     party = happened.locator(".till__parties li").filter(has_text=NAME)
-    expect(party.locator(".badge")).to_have_text(status, timeout=15_000)
+    expect(party.locator(".badge")).to_have_text(status)
 
 
 def try_receipt(page: Page) -> None:
@@ -82,7 +84,7 @@ def try_checkout(page: Page) -> None:
     happened = press(page, "Start the payment", "Waiting for the guest to pay")
     expect(happened.get_by_role("img", name="QR code: Scan to pay")).to_be_visible()
     answered_by(happened)
-    expect(page.locator("#happened-title")).to_have_text("Received", timeout=15_000)
+    expect(page.locator("#happened-title")).to_have_text("Received")
     expect(page.locator("#till-said")).to_contain_text("Received")
     expect(happened).to_contain_text("GoPay")
     happened.get_by_label("Amount in rupiah").fill("5000")
@@ -103,7 +105,7 @@ def try_table(page: Page) -> None:
     guest.get_by_role("button", name="Pay the bill").click()
     expect(guest.get_by_text("The restaurant has been told.")).to_be_visible()
     guest.close()
-    expect(page.locator("#happened-title")).to_have_text("Paid at the table", timeout=15_000)
+    expect(page.locator("#happened-title")).to_have_text("Paid at the table")
     closed = press(page, "Close the check", "The bill of a table was settled and closed.")
     answered_by(closed, "Delivered")
 
@@ -133,7 +135,7 @@ def posted(page: Page, name: str) -> Locator:
     """The partner posts; the inbox of the POS shows it as soon as it is processed."""
     happened = press(page, name, "The partner posted it")
     answered_by(happened, "Accepted")
-    expect(page.locator("#happened-title")).to_have_text("In the inbox of the POS", timeout=15_000)
+    expect(page.locator("#happened-title")).to_have_text("In the inbox of the POS")
     return happened
 
 
