@@ -190,7 +190,7 @@ def test_detail_asks_as_often_for_three_attempts_as_for_one(merchant: Merchant, 
 
 def test_next_try_is_told_in_the_outlets_own_time(merchant: Merchant, install: Install):
     ubud = make_location(merchant, timezone="Asia/Makassar")
-    due = timezone.now() + timedelta(minutes=4, seconds=50)
+    due = timezone.now() + timedelta(minutes=4, seconds=20)
     make_delivery(
         install, location_id=ubud.pk, status="pending", reason="deadline", next_attempt_at=due
     )

@@ -195,7 +195,7 @@ def test_log_asks_as_often_for_three_as_for_one(merchant: Merchant, install: Ins
 
 def test_event_that_waits_says_when_in_the_outlets_own_time(merchant: Merchant, install: Install):
     ubud = make_location(merchant, timezone="Asia/Makassar")
-    due = timezone.now() + timedelta(minutes=4, seconds=50)
+    due = timezone.now() + timedelta(minutes=4, seconds=20)
     make_inbound(install, location=ubud, attempts=2, problem="KeyError", due_at=due)
 
     html = text(browser(merchant).get(LOG))
