@@ -44,6 +44,12 @@ def spliteasy():
 
 
 @pytest.fixture
+def long_memory(monkeypatch):
+    """What is remembered is not read anew meanwhile, however slow the machine is."""
+    monkeypatch.setattr(fast_lane, "REMEMBERED_SECONDS", 3600.0)
+
+
+@pytest.fixture
 def install(spliteasy):
     return make_install(make_merchant(), spliteasy)
 
@@ -207,7 +213,9 @@ def test_event_is_answered_by_the_shortcut_with_the_headers_of_every_answer(inst
     assert headers["Content-Type"] == "application/json"
 
 
-def test_event_takes_one_statement_when_all_is_remembered(install, django_assert_num_queries):
+def test_event_takes_one_statement_when_all_is_remembered(
+    long_memory, install, django_assert_num_queries
+):
     key = keys_of(install.integration)["inbound"]
     by_the_short_way(body_of(install), key)
     body = body_of(install, event_id="evt-2")
@@ -216,7 +224,7 @@ def test_event_takes_one_statement_when_all_is_remembered(install, django_assert
         post(body, signed(body, key))
 
 
-def test_what_is_a_second_old_is_read_anew_by_one_request_only(install):
+def test_what_is_a_second_old_is_read_anew_by_one_request_only(long_memory, install):
     key = keys_of(install.integration)["inbound"]
     assert by_the_short_way(body_of(install), key)
     known = fast_lane._remembered["spliteasy"]
@@ -238,7 +246,7 @@ def test_what_is_a_second_old_is_read_anew_by_one_request_only(install):
     assert len(reads) == 1
 
 
-def test_known_event_takes_two_statements(install, django_assert_num_queries):
+def test_known_event_takes_two_statements(long_memory, install, django_assert_num_queries):
     key = warm(install)
     body = body_of(install, event_id="warm")
 

@@ -24,7 +24,7 @@ from tests.factories import (
     make_merchant,
 )
 from tests.inbound_samples import b64, mac
-from webhooks import inbound
+from webhooks import fast_lane, inbound
 from webhooks.models import InboundEvent, InboundStatus
 
 pytestmark = pytest.mark.django_db
@@ -413,8 +413,11 @@ def test_merchant_without_tokens_does_not_hold_the_others_of_a_batch_up(xero, se
 
 
 def test_long_batch_takes_as_many_queries_as_one_event(xero):
+    # What is remembered for a second is read anew by both, however long the first one takes.
+    fast_lane._remembered.clear()
     with CaptureQueriesContext(connection) as one:
         post_batch(item(1))
+    fast_lane._remembered.clear()
     with CaptureQueriesContext(connection) as many:
         post_batch(*(item(number) for number in range(2, 40)))
 
