@@ -20,7 +20,7 @@ from tests import stack
 from tests.stack import Program
 
 SLUGS = ["bakery", "ledger", "loyalty"]
-DELIVERY_TIMEOUT_SECONDS = 2
+DELIVERY_TIMEOUT_SECONDS = 5
 
 
 @dataclass
