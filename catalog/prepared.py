@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,6 +17,12 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from psycopg.types.json import Jsonb
 
 M = TypeVar("M", bound=models.Model)
+
+
+@cache
+def is_postgresql() -> bool:
+    """Of which kind the database is: one and the same as long as a process lives."""
+    return connections[DEFAULT_DB_ALIAS].vendor == "postgresql"
 
 
 def fetch_row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
@@ -86,7 +93,11 @@ def _run(sql: str, values: Sequence[Any], read: Callable[[Any], Any]) -> Any:
         # Django leaves it off for the sake of old poolers; its own cursors take no notice of it.
         raw.prepare_threshold = 0
     with database.wrap_database_errors:
-        return read(psycopg.Cursor(raw).execute(sql.encode(), values, prepare=True, binary=True))
+        return read(psycopg.Cursor(raw).execute(_encoded(sql), values, prepare=True, binary=True))
+
+
+# The same bytes each time, so that psycopg finds at once that it knows the statement.
+_encoded = lru_cache(maxsize=500)(str.encode)
 
 
 def storable(value: Any) -> Any:

@@ -139,9 +139,10 @@ _lock = threading.Lock()
 def remembered(merchant_id: UUID) -> Snapshot | None:
     """The snapshot that was looked at last, for whoever checks its stamp in a statement of their own."""
     with _lock:
-        if merchant_id in _remembered:
+        known = _remembered.get(merchant_id)
+        if known is not None:
             _remembered.move_to_end(merchant_id)
-        return _remembered.get(merchant_id)
+        return known
 
 
 def current(merchant_id: UUID) -> Snapshot | None:

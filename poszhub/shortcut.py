@@ -23,7 +23,10 @@ from webhooks.api import signed_request, told
 logger = logging.getLogger(__name__)
 
 PATH = re.compile(r"/v1/(?:events|integrations/(?P<slug>[a-z0-9-]{1,64})/webhook)", re.ASCII)
+# What decides whether, and how, somebody is let in.
+WAY = ("wsgi.url_scheme", "HTTP_HOST", "HTTP_X_FORWARDED_PROTO", "SERVER_NAME")
 REMEMBERED_WAYS = 200
+UNKNOWN: Any = object()
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 Headers = list[tuple[str, str]]
@@ -33,7 +36,7 @@ class Shortcut:
     def __init__(self, application: Application) -> None:
         self.application = application
         self._chain = chain_around(_nothing)
-        self._ways: dict[tuple[str, ...], Headers | None] = {}
+        self._ways: dict[tuple[Any, ...], Headers | None] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         current = id_of(environ)
@@ -73,17 +76,19 @@ class Shortcut:
 
     def _headers(self, environ: dict[str, Any]) -> Headers | None:
         """Those of an answer to whoever comes this way; None where Django would not let them in."""
-        names = ("wsgi.url_scheme", "HTTP_HOST", "HTTP_X_FORWARDED_PROTO", "SERVER_NAME")
-        way = tuple(str(environ.get(name)) for name in names)
-        if way not in self._ways:
-            if len(self._ways) >= REMEMBERED_WAYS:
-                self._ways.clear()
-            language = {"HTTP_ACCEPT_LANGUAGE": "", "HTTP_COOKIE": "", "QUERY_STRING": ""}
-            response = self._chain(WSGIRequest({**environ, **language}))
-            own = {"Content-Length", "X-Request-Id"}
-            headers = [item for item in response.items() if item[0] not in own]
-            self._ways[way] = headers if response.status_code == 200 else None
-        return self._ways[way]
+        way = tuple(map(environ.get, WAY))
+        headers: Headers | None = self._ways.get(way, UNKNOWN)
+        if headers is not UNKNOWN:
+            return headers
+        language = {"HTTP_ACCEPT_LANGUAGE": "", "HTTP_COOKIE": "", "QUERY_STRING": ""}
+        response = self._chain(WSGIRequest({**environ, **language}))
+        own = {"Content-Length", "X-Request-Id"}
+        told = [item for item in response.items() if item[0] not in own]
+        headers = told if response.status_code == 200 else None
+        if len(self._ways) >= REMEMBERED_WAYS:
+            self._ways.clear()
+        self._ways[way] = headers
+        return headers
 
 
 def _webhook(environ: dict[str, Any], slug: str, body: bytes) -> tuple[str, bytes] | None:

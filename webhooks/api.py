@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -50,7 +51,7 @@ def receive_webhook(request: HttpRequest, slug: str, secret: str | None = None) 
     return JsonResponse(_told_of_batch(reception.receipts) | {"events": events})
 
 
-def told(number: UUID | None, *, is_duplicate: bool) -> bytes:
+def told(number: UUID | str | None, *, is_duplicate: bool) -> bytes:
     """What the sender of one event is told; a UUID needs no escaping."""
     status, deduped = ("duplicate", "true") if is_duplicate else ("accepted", "false")
     return f'{{"status": "{status}", "deduped": {deduped}, "id": "{number}"}}'.encode()
@@ -72,6 +73,14 @@ def _told_of_batch(receipts: Sequence[inbound.Receipt]) -> dict[str, Any]:
     return {"status": answer["status"], "deduped": answer["deduped"], "id": first}
 
 
+@lru_cache(maxsize=1_000)
+def _header_of(name: str) -> str | None:
+    """The header, in lower case, that a server calls so; None for what is none."""
+    if not name.startswith(HEADERS):
+        return None
+    return name.removeprefix("HTTP_").replace("_", "-").lower()
+
+
 def signed_request(meta: Mapping[str, Any], path: str, body: bytes) -> SignedRequest:
     """A header that was sent twice comes from the server as one value, joined by a comma."""
     return SignedRequest(
@@ -80,9 +89,9 @@ def signed_request(meta: Mapping[str, Any], path: str, body: bytes) -> SignedReq
         path=path,
         query=meta.get("QUERY_STRING", ""),
         headers=[
-            (name.removeprefix("HTTP_").replace("_", "-").lower(), str(value))
+            (header, str(value))
             for name, value in meta.items()
-            if name.startswith(HEADERS)
+            if (header := _header_of(name)) is not None
         ],
         body=body,
         now=time.time(),

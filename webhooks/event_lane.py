@@ -19,6 +19,7 @@ from django.utils.dateparse import parse_datetime
 from catalog import strict_json
 from catalog.envelope import MAX_BODY_BYTES, ApiError
 from catalog.models import EVENT_TYPE_PATTERN
+from catalog.prepared import is_postgresql
 from installs.models import ApiToken
 from installs.tokens import Caller, caller_with
 from webhooks import outbound
@@ -38,7 +39,7 @@ class NotPlainError(ValueError):
 
 def accept(authorization: str, content_type: str, body: bytes) -> bytes | None:
     """Store an event; what its sender is told with 202, None where the rules have to be asked."""
-    if connection.vendor != "postgresql" or content_type != "application/json":
+    if not is_postgresql() or content_type != "application/json":
         return None
     kind, _, token = authorization.partition(" ")
     if kind != "Bearer" or not token or not token.isascii() or len(body) > MAX_BODY_BYTES:

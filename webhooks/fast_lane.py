@@ -27,7 +27,7 @@ from catalog.inbound_mapping import EventMapping
 from catalog.inbound_parts import SignedRequest
 from catalog.inbound_scheme import Scheme
 from catalog.models import CatalogStamp, Integration
-from catalog.prepared import fetch_row
+from catalog.prepared import fetch_row, is_postgresql
 from catalog.strict_json import dumps
 from dispatch.inbound_verifier import verify
 from installs import snapshot
@@ -61,10 +61,10 @@ ADD = f"""
     FROM merchant m
     WHERE {PROOF}
     ON CONFLICT (install_id, provider_event_id) DO NOTHING
-    RETURNING id
+    RETURNING id::text
 """  # noqa: S608
 KNOWN = f"""
-    SELECT known.id, known.body_digest
+    SELECT known.id::text, known.body_digest
     FROM inbound_event known, merchant m
     WHERE known.install_id = %s AND known.provider_event_id = %s AND {PROOF}
 """  # noqa: S608
@@ -72,7 +72,7 @@ KNOWN = f"""
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    id: UUID
+    id: str
     is_duplicate: bool
 
 
@@ -93,7 +93,7 @@ class Remembered:
 
 def accept(slug: str, request: SignedRequest) -> Passed | None:
     """Store a signed event, or find it known; None where the rules have to be asked."""
-    if connection.vendor != "postgresql":
+    if not is_postgresql():
         return None
     known = _remembered_of(slug)
     if known is None or not known.is_plain:
@@ -123,7 +123,7 @@ def accept(slug: str, request: SignedRequest) -> Passed | None:
     return passed
 
 
-def flag_other_body(event_id: UUID) -> None:
+def flag_other_body(event_id: UUID | str) -> None:
     """The same event came with another body: the first one counts, and staff are shown it."""
     InboundEvent.objects.filter(pk=event_id, mismatched_at=None).update(
         mismatched_at=timezone.now()

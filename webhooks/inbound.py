@@ -76,7 +76,7 @@ def receive(slug: str, request: SignedRequest, secret: str | None = None) -> Rec
     """
     passed = fast_lane.accept(slug, request) if secret is None else None
     if passed is not None:
-        return Reception([Receipt(passed.id, passed.is_duplicate)], is_batch=False)
+        return Reception([Receipt(UUID(passed.id), passed.is_duplicate)], is_batch=False)
     return receive_by_the_rules(slug, request, secret)
 
 
