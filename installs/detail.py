@@ -13,7 +13,7 @@ from catalog.models import Integration
 from catalog.schema import fields
 from installs import config_form, history, matrix, outcome, verification
 from installs.access import Actor, Verb, needed
-from installs.delivery_notes import DeliveryNote
+from installs.event_notes import DeliveryNote, SetAsideNote
 from installs.models import Install, Location
 from installs.state import State
 
@@ -71,13 +71,18 @@ class Block:
     enabling: list[matrix.Shift]
     upgrade: outcome.Upgrade | None
     note: DeliveryNote | None
+    set_aside: SetAsideNote | None
     open_mappings: int = 0
 
     @property
-    def needs_attention(self) -> bool:
+    def is_failing(self) -> bool:
         """Whether its partner does not take the events that are sent to it."""
         is_failing = self.install.is_enabled and self.note is not None and bool(self.note.problem)
         return is_failing or self.install.outbound_off_at is not None
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.is_failing or self.set_aside is not None
 
 
 def own_installs(state: State, integration: Integration) -> list[Install]:
@@ -91,6 +96,7 @@ def block_for(
     refusal: Refusal | None,
     wide: Install | None,
     note: DeliveryNote | None,
+    set_aside: SetAsideNote | None,
     open_mappings: int = 0,
 ) -> Block:
     mine = refusal if refusal and refusal.install_id == install.pk else None
@@ -118,6 +124,7 @@ def block_for(
         else outcome.switching(state, install, is_enabled=True).shifts,
         upgrade=outcome.upgrade_of(state, install) if install.is_behind else None,
         note=note,
+        set_aside=set_aside,
         open_mappings=open_mappings,
     )
 

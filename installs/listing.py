@@ -1,7 +1,6 @@
 """What a merchant finds under Integrations: search, categories, and what is installed where."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -12,17 +11,17 @@ from django.utils import translation
 
 from catalog.capabilities import CAPABILITIES, Mode
 from catalog.models import Category, Integration, IntegrationQuerySet, IntegrationStatus
-from installs.delivery_notes import DeliveryNote, delivery_notes
+from installs.event_notes import EventNotes, event_notes
 from installs.models import Connection, Install
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An integration with the merchant's installs of it, and how deliveries to them are doing."""
+    """An integration with the merchant's installs of it, and how their events are doing."""
 
     integration: Integration
     installs: tuple[Install, ...]
-    notes: Mapping[UUID, DeliveryNote]
+    notes: EventNotes
 
     @property
     def state(self) -> str:
@@ -38,8 +37,7 @@ class Row:
     def _needs_attention(self, row: Install) -> bool:
         if row.connection == Connection.FAILED or row.outbound_off_at:
             return True
-        note = self.notes.get(row.pk)
-        return row.is_enabled and note is not None and bool(note.problem)
+        return row.is_enabled and self.notes.has_problem(row.pk)
 
     @property
     def needs_reconnect(self) -> bool:
@@ -99,7 +97,7 @@ def _rows(merchant_id: UUID) -> list[Row]:
     installs = defaultdict(list)
     for install in Install.objects.for_merchant(merchant_id).with_names().in_order():
         installs[install.integration_id].append(install)
-    notes = delivery_notes(merchant_id)
+    notes = event_notes(merchant_id)
     return [Row(item, tuple(installs[item.pk]), notes) for item in visible_to(merchant_id)]
 
 

@@ -31,8 +31,8 @@ from installs import (
     verification,
 )
 from installs.access import ALLOWED, Actor, Verb, needed
-from installs.delivery_notes import delivery_notes
 from installs.detail import Refusal, block_for, own_installs, scopes_for
+from installs.event_notes import event_notes
 from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant
 from installs.outlet_form import OutletForm, form_of
 from installs.state import State, state_of
@@ -383,7 +383,7 @@ def detail_page(
     installs = own_installs(state, integration)
     wide = next((install for install in installs if install.location_id is None), None)
     entries = AuditEntry.objects.for_merchant(merchant.pk).filter(integration_slug=integration.slug)
-    notes = delivery_notes(merchant.pk)
+    notes = event_notes(merchant.pk)
     to_map = mappings.open_counts(row.pk for row in installs) if integration.has_ids_to_map else {}
     scopes = scopes_for(actor, integration, installs, state.locations.values(), refusal)
     chosen = next((item for item in scopes if item.is_chosen), None)
@@ -397,7 +397,8 @@ def detail_page(
                 install,
                 refusal,
                 wide,
-                notes.get(install.pk),
+                notes.deliveries.get(install.pk),
+                notes.set_aside.get(install.pk),
                 to_map.get(install.pk, 0),
             )
             for install in installs

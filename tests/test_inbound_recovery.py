@@ -114,6 +114,25 @@ def test_incident_is_told_with_its_turn_and_goes_by_itself(install: Install):
     assert not InboundIncident.objects.exists()
 
 
+def test_tile_and_page_of_the_integration_say_it_until_it_is_mended(install: Install):
+    row = break_for_good(install)
+    client = browser(install.merchant)
+
+    tiles = client.get("/integrations").context["listing"].rows
+    page = client.get(f"/integrations/{install.integration.slug}")
+
+    assert [tile.state for tile in tiles] == ["attention"]
+    assert "1 event was set aside." in text(page)
+    assert "/deliveries/inbound?integration=spliteasy&amp;status=quarantined" in page.text
+    mend(row)
+    inbound.start_anew(InboundEvent.objects.filter(pk=row.pk))
+    inbound.sweep()
+    tiles = client.get("/integrations").context["listing"].rows
+    page = client.get(f"/integrations/{install.integration.slug}")
+    assert [tile.state for tile in tiles] == ["connecting"]
+    assert "set aside" not in text(page)
+
+
 def test_incident_stays_while_one_is_left(install: Install):
     first, _second = break_for_good(install), break_for_good(install)
     mend(first)

@@ -9,13 +9,14 @@ class WebhooksConfig(AppConfig):
     def ready(self) -> None:
         from catalog.capabilities import announce_events
         from dispatch.certification.ledger import announce_ledger
-        from installs.delivery_notes import announce_delivery_notes
+        from installs.event_notes import EventNotes, announce_event_notes
 
         # What can be done at the till announces itself.
         from webhooks import (  # noqa: F401
             attention,
             certifying,
             exported,
+            inbound_attention,
             till_events,
             till_inbound,
             till_table,
@@ -23,5 +24,9 @@ class WebhooksConfig(AppConfig):
 
         for capability, version, events in exported.causes():
             announce_events(capability, version, events)
-        announce_delivery_notes(attention.notes_for)
+        announce_event_notes(
+            lambda merchant_id: EventNotes(
+                attention.notes_for(merchant_id), inbound_attention.notes_for(merchant_id)
+            )
+        )
         announce_ledger(certifying.LEDGER)

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 
 from installs import connection
 from installs.access import Actor, Verb
-from installs.delivery_notes import DeliveryNote
+from installs.event_notes import DeliveryNote
 from installs.history import time_text
 from installs.models import Install, Location, Merchant, Role, User
 from webhooks.filters import TROUBLE

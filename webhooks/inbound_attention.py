@@ -14,6 +14,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from installs.access import Actor, Verb
+from installs.event_notes import SetAsideNote
 from installs.history import time_text
 from installs.models import Install, Merchant
 from webhooks.attention import owners_of
@@ -56,6 +57,24 @@ def items_for(actor: Actor, merchant: Merchant) -> list[Item]:
     return sorted(found, key=lambda item: (item.incident.opened_at, item.install.pk))
 
 
+def notes_for(merchant_id: UUID) -> Mapping[UUID, SetAsideNote]:
+    """For the pages of the catalog, which know nothing of the ledger."""
+    rows = InboundIncident.objects.of_working().filter(merchant_id=merchant_id)
+    incidents = {row.install_id: row for row in rows.select_related("integration")}
+    if not incidents:
+        return {}
+    installs = Install.objects.with_names().select_related("merchant").in_bulk(list(incidents))
+    return {
+        pk: SetAsideNote(
+            count=count,
+            since=_since(incidents[pk], installs[pk], installs[pk].merchant),
+            url=log_url(incidents[pk].integration.slug),
+        )
+        for pk, count in set_aside_counts(incidents).items()
+        if pk in installs
+    }
+
+
 def set_aside_counts(install_ids: Mapping[UUID, object]) -> dict[UUID, int]:
     rows = InboundEvent.objects.set_aside().filter(install_id__in=list(install_ids))
     return dict(rows.values_list("install_id").annotate(number=Count("pk")).order_by())
@@ -68,15 +87,19 @@ def _concerns(actor: Actor, install: Install) -> bool:
 def _item(
     actor: Actor, merchant: Merchant, row: InboundIncident, install: Install, count: int
 ) -> Item:
-    zone = install.location.zone if install.location else ZoneInfo(merchant.timezone)
     return Item(
         incident=row,
         install=install,
         problem=problem_of(row.problem, is_over=True),
         count=count,
-        since=time_text(row.opened_at.astimezone(zone)),
+        since=_since(row, install, merchant),
         can_replay=actor.may(Verb.REPLAY, install.location_id),
     )
+
+
+def _since(row: InboundIncident, install: Install, merchant: Merchant) -> str:
+    zone = install.location.zone if install.location else ZoneInfo(merchant.timezone)
+    return time_text(row.opened_at.astimezone(zone))
 
 
 def log_url(slug: str) -> str:
