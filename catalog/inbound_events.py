@@ -4,10 +4,10 @@ several. Every refusal is `invalid_payload` and names the field.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from dataclasses import field as defaulted
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.utils.dateparse import parse_datetime
@@ -28,8 +28,7 @@ from catalog.strict_json import dumps
 MAX_EVENTS = 500
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedEvent:
+class ParsedEvent(NamedTuple):
     """The fields of an event that decide where it goes.
 
     `type` is our name for what the provider calls `provider_type`. Merchant and outlet are named
@@ -45,7 +44,7 @@ class ParsedEvent:
     location_id: UUID | None = None
     external_location_id: str | None = None
     occurred_at: datetime | None = None
-    data: Mapping[str, Any] = defaulted(default_factory=dict)
+    data: Mapping[str, Any] = MappingProxyType({})
     item: bytes | None = None
 
 
@@ -79,7 +78,7 @@ def read_events(
 
 def _event_or_refusal(mapping: EventMapping, reading: Reading, item: Any) -> ParsedEvent | ApiError:
     try:
-        return replace(_event(mapping, reading, item), item=dumps(item))
+        return _event(mapping, reading, item)._replace(item=dumps(item))
     except ApiError as refusal:
         return refusal
 
@@ -233,8 +232,9 @@ def _check_text(name: str, value: Any, length: int) -> None:
 
 
 def _text(payload: Mapping[str, Any], names: tuple[str, str], length: int) -> str:
-    value = next((payload[name] for name in names if name in payload), None)
-    _check_text(names[0], "" if value is None else value, length)
+    first, second = names
+    value = payload[first] if first in payload else payload.get(second)
+    _check_text(first, "" if value is None else value, length)
     return str(value)
 
 

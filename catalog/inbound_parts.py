@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from django.core.exceptions import ValidationError
@@ -28,8 +28,7 @@ POINTER = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 FORM = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*+")
 
 
-@dataclass(frozen=True, slots=True)
-class SignedRequest:
+class SignedRequest(NamedTuple):
     """A request as plain data. `url` is the address that was registered with the provider.
 
     Headers are pairs with lower-case names, so that one that was sent twice is seen.

@@ -79,7 +79,7 @@ class Pasted:
             body=self.raw_body(),
             now=time.time(),
         )
-        return replace(request, now=self._now(scheme, request))
+        return request._replace(now=self._now(scheme, request))
 
     def without(self, spellings: Sequence[bytes]) -> Self:
         """As it may be shown again: keys are not, wherever they stand."""

@@ -7,7 +7,6 @@ once its event is verified, for somebody to say which outlet it is.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -47,7 +46,7 @@ def placed(integration: Integration, event: ParsedEvent, *, is_proved: bool = Tr
     rows = OutletNumber.objects.covered().filter(integration=integration, external_id=number)
     found = rows.values_list("location__merchant_id", "location_id").first()
     if found is not None and (not merchants or found[0] in merchants):
-        return replace(event, merchant_id=found[0], location_id=found[1])
+        return event._replace(merchant_id=found[0], location_id=found[1])
     if is_proved:
         note_unknown(integration, number, merchants.pop() if len(merchants) == 1 else None)
     if any(row.location_id is None for row in named):

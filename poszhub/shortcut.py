@@ -65,14 +65,11 @@ class Shortcut:
             body = environ["wsgi.input"].read(int(length))
         except OSError:
             return None  # the sender has gone; Django has its own words for that
-        environ["wsgi.input"] = io.BytesIO(body)
-        try:
-            slug = match["slug"]
-            found = _event(environ, body) if slug is None else _webhook(environ, slug, body)
-        except Exception:
-            logger.exception("A lane failed; the request goes the long way")
+        found = _taken(environ, match["slug"], body)
+        if found is None:
+            environ["wsgi.input"] = io.BytesIO(body)
             return None
-        return None if found is None else (*found, headers)
+        return *found, headers
 
     def _headers(self, environ: dict[str, Any]) -> Headers | None:
         """Those of an answer to whoever comes this way; None where Django would not let them in."""
@@ -89,6 +86,14 @@ class Shortcut:
             self._ways.clear()
         self._ways[way] = headers
         return headers
+
+
+def _taken(environ: dict[str, Any], slug: str | None, body: bytes) -> tuple[str, bytes] | None:
+    try:
+        return _event(environ, body) if slug is None else _webhook(environ, slug, body)
+    except Exception:
+        logger.exception("A lane failed; the request goes the long way")
+        return None
 
 
 def _webhook(environ: dict[str, Any], slug: str, body: bytes) -> tuple[str, bytes] | None:

@@ -226,4 +226,4 @@ FORGERIES = [
 
 def attempt(sample: Sample, change: Change) -> Any:
     key = change.pop("key", sample.key)
-    return replace(sample, request=replace(sample.request, **change), key=key).verdict()
+    return replace(sample, request=sample.request._replace(**change), key=key).verdict()

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ class Sample:
 
     def verdict(self, **over: Any) -> Verdict:
         key = over.pop("key", self.key)
-        request = replace(self.request, **over)
+        request = self.request._replace(**over)
         return verify(self.scheme, request, [key], is_issued=lambda token: token == TOKEN)
 
 

@@ -7,7 +7,6 @@ provider gives it: a worker that dies in between asks again, and finds the event
 
 import logging
 from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -201,8 +200,7 @@ def _of_owner(event: ParsedEvent, owner: Install) -> ParsedEvent:
     if event.external_location_id is not None:
         number = event.external_location_id
         outlet = outlets.outlet_of(owner.integration, owner.merchant_id, number)
-    return replace(
-        event,
+    return event._replace(
         merchant_id=owner.merchant_id,
         external_merchant_id=None,
         location_id=outlet.pk if outlet else owner.location_id,
@@ -217,7 +215,7 @@ def _with_hint(hint: Hint, question: Confirmation, event: ParsedEvent) -> Parsed
         for name in question.from_hint
         if getattr(event, name) is None and getattr(claimed, name) is not None
     }
-    return replace(event, **taken)
+    return event._replace(**taken)
 
 
 # What became of it
