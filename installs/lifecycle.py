@@ -6,6 +6,7 @@ the other and the rules of `scope` hold for the second one too. Consequences tha
 start after the commit. Refusals are `ApiError`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -109,7 +110,7 @@ def swap(actor: Actor, plan_id: UUID) -> "Swapped":
         is_undo = plan.kind == InstallPlan.Kind.UNDO
         done = _undo(actor, state, plan) if is_undo else _swap(actor, state, plan, verdict)
         plans.close(plan)
-        undo = plans.make_undo_plan(state_of(actor.merchant_id), plan, done.removed, done.added)
+        undo = plans.make_undo_plan(state_of(actor.merchant_id), plan, done.left, done.added)
     return Swapped(done.added, undo)
 
 
@@ -123,7 +124,9 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    removed: list[Install]
+    """`left` are the rows that went, as `plans.saved` describes them."""
+
+    left: list[dict[str, Any]]
     added: list[Install]
 
 
@@ -384,38 +387,51 @@ def _swap(actor: Actor, state: State, plan: InstallPlan, verdict: Verdict | None
     after, evictions = preview.after_swap(state, candidate, plan.instead_of)
     if scope.conflicts(scope.without(after, [candidate.id]), candidate, list(state.locations)):
         raise ApiError("plan_stale")
-    removed = [state.rows[item.id] for eviction in evictions for item in eviction.removed]
-    for row in removed:
-        actor.require(Verb.UNINSTALL, row.location_id)
-        _remove(actor, row, undo=True)
+    left = _take_out(actor, state, [item.id for way in evictions for item in way.removed])
     added = [
-        _narrowed(actor, state, eviction, item)
-        for eviction in evictions
-        for item in eviction.narrowed
+        _narrowed(actor, left[wide.id], item)
+        for way in evictions
+        for wide in way.removed
+        for item in way.narrowed
+        if wide.location is None
     ]
     row = _new_row(actor, integration, location, config, verdict)
-    return _Done(removed, [*added, _add(actor, row)])
+    return _Done(list(left.values()), [*added, _add(actor, row)])
 
 
-def _narrowed(
-    actor: Actor, state: State, eviction: scope.Eviction, item: scope.ScopedInstall
-) -> Install:
-    """The merchant-wide row carried on at one location: same settings, same partner account."""
-    wide = next(state.rows[row.id] for row in eviction.removed if row.location is None)
-    row = plans.restored(plans.saved(wide))
+def _take_out(actor: Actor, state: State, ids: Iterable[UUID]) -> dict[UUID, dict[str, Any]]:
+    """Remove the rows for as long as nobody takes it back; return what each was."""
+    left = {}
+    for row in [state.rows[pk] for pk in ids]:
+        actor.require(Verb.UNINSTALL, row.location_id)
+        left[row.pk] = plans.saved(row)
+        _remove(actor, row, undo=True)
+    return left
+
+
+def _narrowed(actor: Actor, wide: dict[str, Any], item: scope.ScopedInstall) -> Install:
+    """The merchant-wide row carried on at one location: same settings, same partner account, same
+    items and people.
+    """
+    row = plans.restored(wide)
     row.id, row.location_id = item.id, item.location
-    return _add(actor, row)
+    _add(actor, row)
+    plans.give_mappings(row, [wide], is_same=False)
+    return row
 
 
 def _undo(actor: Actor, state: State, plan: InstallPlan) -> _Done:
-    removed = [state.rows[UUID(item)] for item in plan.payload["remove"]]
-    for row in removed:
-        actor.require(Verb.UNINSTALL, row.location_id)
-        _remove(actor, row, undo=True)
-    rows = [plans.restored(item) for item in plan.payload["restore"]]
-    for row in rows:
+    left = _take_out(actor, state, map(UUID, plan.payload["remove"]))
+    added = []
+    for kept in plan.payload["restore"]:
+        row = plans.restored(kept)
         require_install(actor, row.integration, row.location_id)
-    return _Done(removed, [_add(actor, row) for row in rows])
+        added.append(_add(actor, row))
+        # What people have said meanwhile counts too.
+        later = [item for item in left.values() if item["integration_id"] == kept["integration_id"]]
+        plans.give_mappings(row, [kept, *later])
+        plans.give_address(row, kept)
+    return _Done(list(left.values()), added)
 
 
 def _switch(actor: Actor, install_id: UUID, verb: Verb, *, is_enabled: bool) -> Install:

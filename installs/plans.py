@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from catalog.envelope import ApiError
 from catalog.models import Integration
-from installs.models import Install, InstallPlan
+from installs.models import IdMapping, InboundAddress, Install, InstallPlan, MappingState
 from installs.state import State
 
 PLAN_LIFETIME = timedelta(minutes=30)
@@ -73,7 +73,7 @@ def close_expired() -> int:
 
 
 def make_undo_plan(
-    state: State, done: InstallPlan, removed: Iterable[Install], added: Iterable[Install]
+    state: State, done: InstallPlan, left: list[dict[str, Any]], added: Iterable[Install]
 ) -> InstallPlan:
     """The plan that takes back what was just done: what came goes, what left comes back as it was."""
     return InstallPlan.objects.create(
@@ -82,7 +82,7 @@ def make_undo_plan(
         integration=done.integration,
         location_id=done.location_id,
         payload={
-            "restore": [saved(row) for row in removed],
+            "restore": left,
             "remove": [str(row.pk) for row in added],
         },
         fingerprint=state.fingerprint(),
@@ -103,16 +103,29 @@ KEPT = (
 )
 KEPT_IDS = ("id", "merchant_id", "integration_id", "location_id", "grant_id")
 KEPT_TIMES = ("config_changed_at", "provision_due_at", "outbound_off_at", "installed_at")
+MAPPING_KEPT = ("kind", "external_id", "name", "posz_id", "state", "events")
+MAPPING_TIMES = ("first_seen_at", "last_seen_at")
 
 
 def saved(row: Install) -> dict[str, Any]:
-    """An install as plain data, settings included: only for an encrypted payload."""
+    """An install that is there as plain data, with its settings and with what goes when it goes: only
+    for an encrypted payload.
+    """
     data = {name: getattr(row, name) for name in KEPT}
     data |= {name: str(getattr(row, name) or "") for name in KEPT_IDS}
     for name in KEPT_TIMES:
         moment = getattr(row, name)
         data[name] = moment.isoformat() if moment else ""
+    mappings = IdMapping.objects.filter(install=row).order_by("first_seen_at", "pk")
+    data["mappings"] = [_saved_mapping(item) for item in mappings]
+    address = InboundAddress.objects.filter(install=row).first()
+    data["address"] = [address.digest, address.made_at.isoformat()] if address else []
     return data
+
+
+def _saved_mapping(row: IdMapping) -> dict[str, Any]:
+    times = {name: getattr(row, name).isoformat() for name in MAPPING_TIMES}
+    return {name: getattr(row, name) for name in MAPPING_KEPT} | times
 
 
 def restored(data: dict[str, Any]) -> Install:
@@ -122,3 +135,34 @@ def restored(data: dict[str, Any]) -> Install:
     for name in KEPT_TIMES:
         values[name] = datetime.fromisoformat(data[name]) if data[name] else None
     return Install(**values)
+
+
+def give_mappings(row: Install, kept: Iterable[dict[str, Any]], *, is_same: bool = True) -> None:
+    """Give a new row the mappings of those that `saved` described; of the same id the last resolved one.
+
+    Where the row is not the same again, no event waits for its open ones: a partner's next event puts
+    those on record.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for data in kept:
+        for item in data.get("mappings", []):
+            key = item["kind"], item["external_id"]
+            if item["state"] != MappingState.OPEN or (is_same and key not in found):
+                found[key] = item
+    IdMapping.objects.bulk_create(
+        [IdMapping(install=row, **_restored_mapping(item)) for item in found.values()],
+        batch_size=1_000,
+    )
+
+
+def _restored_mapping(data: dict[str, Any]) -> dict[str, Any]:
+    return data | {name: datetime.fromisoformat(data[name]) for name in MAPPING_TIMES}
+
+
+def give_address(row: Install, kept: dict[str, Any]) -> None:
+    """Let the webhook address that the row had lead to it again."""
+    if kept.get("address"):
+        digest, made_at = kept["address"]
+        InboundAddress.objects.create(
+            install=row, digest=digest, made_at=datetime.fromisoformat(made_at)
+        )

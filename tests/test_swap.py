@@ -15,7 +15,16 @@ from catalog.envelope import ApiError
 from catalog.models import Integration
 from installs import lifecycle, plans, preview, scope
 from installs.access import Actor
-from installs.models import AuditEntry, Connection, Install, InstallPlan, Merchant, Role
+from installs.inbound_addresses import install_at, make_address
+from installs.models import (
+    AuditEntry,
+    Connection,
+    IdMapping,
+    Install,
+    InstallPlan,
+    Merchant,
+    Role,
+)
 from installs.state import state_of
 from tests.factories import (
     make_install,
@@ -191,6 +200,49 @@ def test_undo_can_be_undone_and_brings_the_same_row_again(story):
     lifecycle.swap(story.owner, undone.undo.pk)
 
     assert rows_of(story.merchant) == after
+
+
+def mapped(**over: Any) -> set[tuple[str, str, str]]:
+    rows = IdMapping.objects.filter(**over)
+    return set(rows.values_list("external_id", "posz_id", "state"))
+
+
+def make_mappings(install: Install, *ids: tuple[str, str, str]) -> None:
+    for external_id, posz_id, state in ids:
+        IdMapping.objects.create(
+            install=install, kind="sku", external_id=external_id, posz_id=posz_id, state=state
+        )
+
+
+def test_what_people_said_of_items_goes_with_a_narrowed_install_and_comes_back(story):
+    wide = story.install(story.x)
+    known = ("kopi", "posz-1", "mapped"), ("bag", "", "ignored")
+    make_mappings(wide, *known, ("new", "", "open"))
+    done = lifecycle.swap(story.owner, story.refused(story.y, story.bali).extra["plan"])
+    jakarta, bandung = (
+        Install.objects.get(integration=story.x, location=place)
+        for place in (story.jakarta, story.bandung)
+    )
+    carried = mapped(install=jakarta), mapped(install=bandung)
+    make_mappings(jakarta, ("new", "posz-2", "mapped"), ("newer", "", "open"))
+
+    lifecycle.swap(story.owner, done.undo.pk)
+
+    assert carried == (set(known), set(known))
+    assert mapped(install=wide) == {*known, ("new", "posz-2", "mapped"), ("newer", "", "open")}
+    assert mapped() == mapped(install=wide)
+
+
+def test_undo_brings_back_the_webhook_address(story):
+    old = story.install(story.x, story.jakarta)
+    token = make_address(story.owner, old.pk).rpartition("/")[2]
+    done = lifecycle.swap(story.owner, story.refused(story.y).extra["plan"])
+    meanwhile = install_at(story.x, token)
+
+    lifecycle.swap(story.owner, done.undo.pk)
+
+    assert meanwhile is None
+    assert install_at(story.x, token) == old
 
 
 def test_swap_narrows_a_merchant_wide_holder_to_the_other_locations(story):
