@@ -436,7 +436,14 @@ CONTRACTS = (
             "auto_accept": flag("Accept by itself", "Terima otomatis"),
             "accept_minutes": number("Minutes to accept", "Menit untuk menerima", 1, 120),
             "prep_minutes": number("Minutes to prepare", "Menit persiapan", 1, 240),
-            "tax_handling": choice("Prices are", "Harga", "tax_inclusive", "tax_exclusive"),
+            "tax_handling": choice(
+                "Prices are",
+                "Harga",
+                {
+                    "tax_inclusive": Words("With tax", "Termasuk pajak"),
+                    "tax_exclusive": Words("Before tax", "Belum termasuk pajak"),
+                },
+            ),
         },
     ),
     Contract(

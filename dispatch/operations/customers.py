@@ -27,6 +27,7 @@ from dispatch.operations.notation import (
     choice,
     choices,
     secret,
+    some,
     text,
 )
 
@@ -235,19 +236,16 @@ CONTRACTS = (
             "purpose": choice(
                 "Consent that is needed",
                 "Persetujuan yang diperlukan",
-                "marketing_email",
-                "marketing_whatsapp",
-                "marketing_sms",
-                "profiling",
-                words=PURPOSES,
+                some(
+                    PURPOSES, "marketing_email", "marketing_whatsapp", "marketing_sms", "profiling"
+                ),
             ),
             "purposes": choices(
                 "Purposes that customers must have consented to",
                 "Tujuan yang harus disetujui pelanggan",
-                *PURPOSES,
-                words=PURPOSES,
+                PURPOSES,
             ),
-            "fields": choices("What may be sent", "Yang boleh dikirim", *FIELDS, words=FIELDS),
+            "fields": choices("What may be sent", "Yang boleh dikirim", FIELDS),
             "recipient_country": text(
                 "Country of the recipient", "Negara penerima", pattern="^[A-Z]{2}$"
             ),
@@ -310,11 +308,10 @@ CONTRACTS = (
             "purpose": choice(
                 "Consent that is needed",
                 "Persetujuan yang diperlukan",
-                "profiling",
-                words=PURPOSES,
+                some(PURPOSES, "profiling"),
             ),
             "fields": choices(
-                "What may be sent", "Yang boleh dikirim", "email", "phone_e164", words=FIELDS
+                "What may be sent", "Yang boleh dikirim", some(FIELDS, "email", "phone_e164")
             ),
         },
     ),

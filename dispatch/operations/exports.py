@@ -214,7 +214,15 @@ CONTRACTS = (
         config={
             "dataset": text("Dataset or company", "Dataset atau perusahaan"),
             "api_key": secret("API key", "Kunci API"),
-            "sends": choice("What is sent", "Yang dikirim", "events", "daily_summary", "both"),
+            "sends": choice(
+                "What is sent",
+                "Yang dikirim",
+                {
+                    "events": Words("Each sale", "Setiap penjualan"),
+                    "daily_summary": Words("One summary a day", "Satu ringkasan per hari"),
+                    "both": Words("Both", "Keduanya"),
+                },
+            ),
             "account_sales": text("Account of sales", "Akun penjualan"),
             "account_pbjt": text("Account of PBJT payable", "Akun utang PBJT"),
             "account_service": text("Account of service payable", "Akun utang biaya layanan"),

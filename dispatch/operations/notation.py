@@ -4,7 +4,7 @@ The structs of this package are the contract. Reading, JSON Schema, the document
 tests all come from them, so none of these can say something else than another.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -212,30 +212,27 @@ def secret(en: str, indonesian: str) -> dict[str, Any]:
     return text(en, indonesian, **{"x-secret": True})
 
 
-def choice(
-    en: str, indonesian: str, *options: str, words: Mapping[str, Words] | None = None
-) -> dict[str, Any]:
-    """A setting of which one may be chosen. `words` says what the options are called."""
+def some(words: Mapping[str, Words], *names: str) -> dict[str, Words]:
+    return {name: words[name] for name in names}
+
+
+def choice(en: str, indonesian: str, options: Mapping[str, Words]) -> dict[str, Any]:
+    """A setting of which one may be chosen, with what each option is called."""
     title = {"title": en, "x-title-id": indonesian}
-    return {"type": "string", **title, "enum": list(options), **_labels(options, words)}
+    return {"type": "string", **title, "enum": list(options), **_labels(options)}
 
 
-def choices(
-    en: str, indonesian: str, *options: str, words: Mapping[str, Words] | None = None
-) -> dict[str, Any]:
+def choices(en: str, indonesian: str, options: Mapping[str, Words]) -> dict[str, Any]:
     """A setting of which any number may be ticked."""
     items = {"type": "string", "enum": list(options)}
     title = {"title": en, "x-title-id": indonesian}
-    labels = _labels(options, words)
-    return {"type": "array", **title, "items": items, "uniqueItems": True, **labels}
+    return {"type": "array", **title, "items": items, "uniqueItems": True, **_labels(options)}
 
 
-def _labels(options: Iterable[str], words: Mapping[str, Words] | None) -> dict[str, Any]:
-    if words is None:
-        return {}
+def _labels(options: Mapping[str, Words]) -> dict[str, Any]:
     return {
-        "x-labels-en": {name: words[name].en for name in options},
-        "x-labels-id": {name: words[name].id for name in options},
+        "x-labels-en": {name: words.en for name, words in options.items()},
+        "x-labels-id": {name: words.id for name, words in options.items()},
     }
 
 

@@ -450,13 +450,27 @@ CONTRACTS = (
             ),
         ),
         config={
-            "environment": choice("Environment", "Lingkungan", "sandbox", "production"),
+            "environment": choice(
+                "Environment",
+                "Lingkungan",
+                {
+                    "sandbox": Words("For trying out", "Untuk uji coba"),
+                    "production": Words("With real money", "Dengan uang sungguhan"),
+                },
+            ),
             "client_id": text("Client id", "ID klien"),
             "server_key": secret("Server key", "Kunci server"),
             "sub_merchant_id": per_outlet(text("Sub-merchant id", "ID sub-merchant")),
             "min_amount_cents": number("Smallest amount", "Jumlah terkecil"),
             "max_amount_cents": number("Largest amount", "Jumlah terbesar"),
-            "fee_bearer": choice("Who bears the fee", "Penanggung biaya", "merchant", "guest"),
+            "fee_bearer": choice(
+                "Who bears the fee",
+                "Penanggung biaya",
+                {
+                    "merchant": Words("The restaurant", "Restoran"),
+                    "guest": Words("The guest", "Tamu"),
+                },
+            ),
             "settlement_account": text("Settlement account", "Akun penampungan"),
         },
     ),

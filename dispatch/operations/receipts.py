@@ -242,7 +242,14 @@ CONTRACTS = (
         config={
             "greeting": text("Greeting", "Salam", maxLength=96),
             "campaign": text("Campaign", "Kampanye"),
-            "audience": choice("Who gets it", "Siapa yang mendapatkannya", "everyone", "members"),
+            "audience": choice(
+                "Who gets it",
+                "Siapa yang mendapatkannya",
+                {
+                    "everyone": Words("Everyone", "Semua orang"),
+                    "members": Words("Members only", "Hanya anggota"),
+                },
+            ),
         },
     ),
 )

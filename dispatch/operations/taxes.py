@@ -32,6 +32,13 @@ Npwp: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{16}$")]
 Nitku: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{22}$")]
 FakturNumber: TypeAlias = Annotated[str, Meta(pattern="^[0-9]{16,17}$")]
 
+TRX_CODES = {
+    "01": Words("01, to usual buyers", "01, kepada pembeli biasa"),
+    "02": Words("02, to the government", "02, kepada instansi pemerintah"),
+    "03": Words("03, to other collectors of VAT", "03, kepada pemungut PPN lainnya"),
+    "04": Words("04, other tax base", "04, DPP nilai lain"),
+}
+
 
 class Seller(Record, frozen=True):
     npwp16: Npwp
@@ -197,7 +204,7 @@ CONTRACTS = (
             "npwp": text("NPWP (16 digits)", "NPWP (16 digit)", pattern="^[0-9]{16}$"),
             "nitku": text("NITKU (22 digits)", "NITKU (22 digit)", pattern="^[0-9]{22}$"),
             "is_pkp": flag("Registered for VAT (PKP)", "Pengusaha Kena Pajak (PKP)"),
-            "trx_code": choice("Transaction code", "Kode transaksi", "01", "02", "03", "04"),
+            "trx_code": choice("Transaction code", "Kode transaksi", TRX_CODES),
             "client_id": text("Client id", "ID klien"),
             "client_secret": secret("Client secret", "Rahasia klien"),
             "auto_approval": flag("Approve by itself", "Setujui otomatis"),
