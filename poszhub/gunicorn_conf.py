@@ -1,5 +1,6 @@
 """How gunicorn serves the hub. Without Redis the one web process also holds Celery's threads."""
 
+import ctypes
 import os
 from typing import Any
 
@@ -15,6 +16,13 @@ embeds_celery = not os.environ.get("REDIS_URL")
 workers = 1 if embeds_celery else int(os.environ.get("WEB_CONCURRENCY", "2"))
 # A till that waits for a partner holds a thread, and each thread a database connection.
 threads = 40 if embeds_celery else 24
+
+
+# By default the C library keeps memory for each thread apart, up to sixteen times on two cores, and what
+# a large body took stays with the thread that read it.
+M_ARENA_MAX, ARENAS = -8, 2
+if hasattr(library := ctypes.CDLL(None), "mallopt"):
+    library.mallopt(M_ARENA_MAX, ARENAS)
 
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001
