@@ -58,7 +58,7 @@ class Sample:
 SAMPLES = (
     Sample(
         "lunch",
-        gettext_lazy("Lunch for two, Rp100.000"),
+        gettext_lazy("Lunch for two: Rp100.000 before service and tax"),
         (Item("Nasi goreng kampung", "2", 35_000_00), Item("Es teh manis", "3", 10_000_00)),
         table="7",
     ),
