@@ -36,6 +36,7 @@ from dispatch.signing import standard_headers
 from tests import stack
 from tests.conftest import redis_of_this_worker
 from tests.factories import make_order
+from tests.traps import BY_THE_SERVER
 
 pytestmark = [pytest.mark.servers, pytest.mark.alone]
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "10"))
@@ -353,6 +354,8 @@ def test_operation_answers_what_the_document_says(world, label, mode):
 
         response = case.call(base_url=world.hub.url, headers=headers, timeout=20, **signed)
 
+        if response.status_code in BY_THE_SERVER and "x-request-id" not in response.headers:
+            return  # to what is no HTTP, or too long for it: nobody was asked
         world.answers[label, response.status_code] += 1
         case.validate_response(response, checks=CHECKS)
         assert response.status_code < 400 or is_enveloped(label, response), response.content
