@@ -92,7 +92,13 @@ def encodings(secret: str) -> dict[str, list[str]]:
 
 def _cores(raw: bytes, encode: Any) -> list[str]:
     """What of the base64 is the same wherever in a longer text the secret stands."""
-    return [encode(b"\0" * shift + raw)[4 if shift else 0 : -4].decode() for shift in range(3)]
+    found = []
+    for shift in range(3):
+        whole = encode(b"\0" * shift + raw).decode()
+        # A group of four characters also holds bytes of its neighbours where it is not full.
+        end = len(whole) - (4 if (shift + len(raw)) % 3 else 0)
+        found.append(whole[4 if shift else 0 : end])
+    return found
 
 
 def found_in(text: str, secret: str) -> list[str]:
