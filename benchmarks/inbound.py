@@ -211,7 +211,7 @@ def in_turn(variants: Sequence[T], number: int) -> Iterator[T]:
 
 
 def empty() -> None:
-    """And let the database write what the one before has left it, or the next one would pay for that."""
+    """And let the database write what is left of the one before, so that each begins alike."""
     execute("TRUNCATE inbound_event CASCADE")
     execute("CHECKPOINT")
 
