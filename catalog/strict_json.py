@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 from django.utils.translation import gettext as _
 
+MAX_DIGITS = 4_300
+
 # An unclosed string runs to the end, so that brackets after it are never counted.
 STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BETWEEN_TOKENS = re.compile(rb'("[^"\\]*+(?:\\.[^"\\]*+)*+"?)|[ \t\r\n]+', re.DOTALL)
@@ -35,12 +37,6 @@ def loads(raw: bytes | bytearray, *, max_depth: int = 64, literal_numbers: bool 
         message = _("This is not valid JSON: line %(line)s, column %(column)s.")
         place = {"line": error.lineno, "column": error.colno}
         raise StrictJSONError(message % place) from None
-    except StrictJSONError:
-        raise
-    except ValueError:
-        # The one thing that Python refuses to read, by a limit of its own.
-        # https://docs.python.org/3/library/stdtypes.html#integer-string-conversion-length-limitation
-        raise StrictJSONError(_("A number has too many digits.")) from None
     # Raw text is free of NUL and surrogates by now: only an escape can still bring one in.
     if "\\u" in text:
         _check_characters(value)
@@ -89,6 +85,12 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise StrictJSONError(_("A number has too many digits."))
+    return int(digits)
+
+
 def _float(digits: str) -> float:
     value = float(digits)
     if math.isinf(value):
@@ -100,7 +102,9 @@ def _constant(_name: str) -> NoReturn:
     raise StrictJSONError(_("NaN and Infinity are not JSON numbers."))
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant
+)
 _LITERAL = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant
 )

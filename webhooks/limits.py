@@ -83,7 +83,7 @@ def spend(integration_id: UUID, merchant_id: UUID, count: int = 1) -> None:
     More than a bucket ever holds is given by a full one, which then owes the rest; a long batch
     would never pass otherwise.
     """
-    if _take_from_advance((integration_id.int, merchant_id.int), count):
+    if _take_from_advance((integration_id, merchant_id), count):
         return
     buckets = buckets_of(integration_id, merchant_id)
     most = min(bucket.burst for bucket in buckets)
@@ -98,13 +98,13 @@ def give_back(integration_id: UUID, merchant_id: UUID, count: int = 1) -> None:
     if not count:
         return
     with _lock:
-        key = integration_id.int, merchant_id.int
+        key = integration_id, merchant_id
         _advance[key] = _advance.get(key, 0) + count
         if len(_advance) > REMEMBERED:
             _advance.popitem(last=False)
 
 
-def _take_from_advance(key: tuple[int, int], count: int) -> bool:
+def _take_from_advance(key: tuple[UUID, UUID], count: int) -> bool:
     with _lock:
         left = _advance.get(key, 0) - count
         if left < 0:
@@ -215,8 +215,7 @@ class LocalBuckets:
         return min(bucket.burst, tokens + (now - at) * bucket.rate)
 
 
-# By the numbers of integration and merchant: UUIDs hash and compare in Python, many times a request.
-_advance: OrderedDict[tuple[int, int], int] = OrderedDict()
+_advance: OrderedDict[tuple[UUID, UUID], int] = OrderedDict()
 _lock = threading.Lock()
 _redis_state = RedisState()
 _local = LocalBuckets()

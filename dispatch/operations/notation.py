@@ -213,6 +213,7 @@ def secret(en: str, indonesian: str) -> dict[str, Any]:
 
 
 def some(words: Mapping[str, Words], *names: str) -> dict[str, Words]:
+    """Those options of a larger set that a setting offers."""
     return {name: words[name] for name in names}
 
 
