@@ -164,6 +164,8 @@ SIGNED_IN = [
 
 
 def problems(page: Page) -> list[Any]:
+    """What axe finds on the page once its styles are there too."""
+    page.wait_for_load_state("load")
     found = Axe().run(page, options=RULES).response["violations"]
     return [(item["id"], [node["html"][:120] for node in item["nodes"]]) for item in found]
 

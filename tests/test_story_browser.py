@@ -6,7 +6,7 @@ import re
 import pytest
 import zxingcpp
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.stack import Hub
 
@@ -53,6 +53,22 @@ def test_owner_installs_spliteasy_prints_and_sees_the_bill_settled(live_hub, pag
     page.goto(f"{live_hub.url}/activity")
     row = page.get_by_text(re.compile("settled", re.IGNORECASE)).first
     expect(row).to_be_visible()
+
+
+def test_what_is_typed_before_the_scripts_have_come_is_searched(live_hub, page):
+    sign_in(page, live_hub, "owner@mapleandoat.id")
+    held: list[Route] = []
+    page.route("**/*.js", held.append)
+    page.goto(f"{live_hub.url}/integrations", wait_until="commit")
+
+    page.get_by_role("searchbox").fill("bagi tagihan")
+    expect(page.get_by_role("link", name="Lucky Draw").first).to_be_visible()
+    page.unroute("**/*.js")
+    for route in held:
+        route.continue_()
+
+    expect(page.get_by_role("link", name="Lucky Draw")).to_have_count(0)
+    expect(page.get_by_role("link", name="SplitEasy").first).to_be_visible()
 
 
 def test_whole_story_in_indonesian_without_javascript(live_hub, new_page):

@@ -110,6 +110,12 @@
     else if (drawer?.open) drawer.close();
   });
 
+  // What was typed before the scripts had come, over a slow line, is searched now.
+  window.addEventListener("load", () => {
+    const field = document.querySelector("input[type='search'][hx-get]");
+    if (field && field.value !== field.defaultValue) htmx.trigger(field, "search");
+  });
+
   // Of what htmx brings
 
   document.addEventListener("htmx:beforeSwap", (event) => {
