@@ -5,6 +5,7 @@ values must be of the types that psycopg knows (UUID, int, str, bytes, datetime)
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ def is_postgresql() -> bool:
 
 def fetch_row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
     """The first row of the statement's answer, None where there is none."""
-    row: tuple[Any, ...] | None = _run(sql, values, lambda cursor: cursor.fetchone())
+    row: tuple[Any, ...] | None = _run(sql, values, _first, is_brief=True)
     return row
 
 
@@ -62,7 +63,7 @@ def pipelined() -> Iterator[None]:
     rows it touched, so of Django's own ways to write only those may be used that do not ask.
     """
     database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != "postgresql" or database.queries_logged or database.execute_wrappers:
+    if database.vendor != "postgresql" or database.force_debug_cursor or database.execute_wrappers:
         yield
         return
     database.ensure_connection()
@@ -79,22 +80,50 @@ def load(model: type[M], names: Sequence[str], values: Sequence[Any]) -> M:
     return model.from_db(DEFAULT_DB_ALIAS, names, values)
 
 
-def _run(sql: str, values: Sequence[Any], read: Callable[[Any], Any]) -> Any:
+def _run(
+    sql: str, values: Sequence[Any], read: Callable[[Any], Any], *, is_brief: bool = False
+) -> Any:
+    """With `is_brief` the answer is small enough to be held until the thread's next statement."""
     # Looked up once: each look at `connection` searches the thread's own one anew.
     database = connections[DEFAULT_DB_ALIAS]
     # Whoever watches queries must see this one too, and only Django's own cursor shows it.
-    if database.vendor != "postgresql" or database.queries_logged or database.execute_wrappers:
+    if database.vendor != "postgresql" or database.force_debug_cursor or database.execute_wrappers:
         with database.cursor() as cursor:
             cursor.execute(sql, [storable(value) for value in values])
             return read(cursor)
-    database.ensure_connection()
+    if database.connection is None:
+        database.ensure_connection()
     raw: psycopg.Connection[Any] = database.connection
     if raw.prepare_threshold is None:
         # Django leaves it off for the sake of old poolers; its own cursors take no notice of it.
         raw.prepare_threshold = 0
     with database.wrap_database_errors:
-        return read(psycopg.Cursor(raw).execute(_encoded(sql), values, prepare=True, binary=True))
+        own = _cursor_again(raw) if is_brief else psycopg.Cursor(raw)
+        return read(own.execute(_encoded(sql), values, prepare=True, binary=True))
 
+
+def _first(cursor: Any) -> Any:
+    return cursor.fetchone()
+
+
+def _cursor_again(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
+    """The one that the thread had before: it has learnt how to write the values.
+
+    Not where statements travel together: an answer could come in when the next is on its way already.
+    """
+    if raw.pgconn.pipeline_status != psycopg.pq.PipelineStatus.OFF:
+        return psycopg.Cursor(raw)
+    cursor = _held.cursor
+    if cursor is None or cursor.connection is not raw:
+        cursor = _held.cursor = psycopg.Cursor(raw)
+    return cursor
+
+
+class _Held(threading.local):
+    cursor: psycopg.Cursor[Any] | None = None
+
+
+_held = _Held()
 
 # The same bytes each time, so that psycopg finds at once that it knows the statement.
 _encoded = lru_cache(maxsize=500)(str.encode)

@@ -26,7 +26,7 @@ def id_of(meta: Mapping[str, Any]) -> str:
     No secret, so no random bytes of the kernel's: asking for those lets other threads go first.
     """
     given: str = meta.get("HTTP_X_REQUEST_ID", "")
-    return given if SANE_ID.fullmatch(given) else f"{getrandbits(128):032x}"
+    return given if given and SANE_ID.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 class RequestIdMiddleware:

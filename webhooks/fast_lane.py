@@ -14,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -26,7 +27,7 @@ from catalog.inbound_keeping import kept_bodies, kept_headers, kept_names
 from catalog.inbound_mapping import EventMapping
 from catalog.inbound_parts import SignedRequest
 from catalog.inbound_scheme import Scheme
-from catalog.models import CatalogStamp, Integration
+from catalog.models import Integration
 from catalog.prepared import fetch_row, is_postgresql
 from catalog.strict_json import dumps
 from dispatch.inbound_verifier import verify
@@ -68,6 +69,14 @@ KNOWN = f"""
     FROM inbound_event known, merchant m
     WHERE known.install_id = %s AND known.provider_event_id = %s AND {PROOF}
 """  # noqa: S608
+# What the rows are that an integration is remembered by; it changes whoever writes them, and however.
+ROWS = """
+    SELECT coalesce((SELECT version FROM catalog_stamp WHERE id = 1), 0),
+           concat(i.xmin, i.ctid, string_agg(concat(s.xmin, s.ctid), ' ' ORDER BY s.id))
+    FROM integration i LEFT JOIN integration_secret s ON s.integration_id = i.id
+    WHERE i.slug = %s
+    GROUP BY i.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +87,22 @@ class Passed:
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """An integration as it was at `stamp`; good for a second, and then only where that is proved."""
+    """An integration as its rows were; good for a second, and then only where that is proved."""
 
     id: UUID
     integration: Integration
     scheme: Scheme
     mapping: EventMapping | None
     secrets: Sequence[KnownSecret]
-    stamp: int
+    rows: tuple[int, str]
     until: float
     is_plain: bool
     kept_names: frozenset[str]
+
+    @property
+    def stamp(self) -> int:
+        """Of the catalog, when it was so."""
+        return self.rows[0]
 
 
 def accept(slug: str, request: SignedRequest) -> Passed | None:
@@ -109,17 +123,20 @@ def accept(slug: str, request: SignedRequest) -> Passed | None:
         return None
     merchant_id = event.merchant_id or _merchant_of(known.id, event)
     held = None if merchant_id is None else _snapshot_of(known, merchant_id)
-    install = None if held is None else _install_of(known, held, event)
-    if held is None or install is None:
+    capability = known.integration.capability_of_event(event.type)
+    if merchant_id is None or held is None or capability is None:
+        return None
+    install = _install_of(known, held, event)
+    if install is None or capability not in install.capability_versions:
         return None
     try:
-        limits.spend(known.id, install.merchant_id)
+        limits.spend(known.id, merchant_id)
     except ApiError:
         return None
-    proof = install.merchant_id, *held.stamp, secret.id
-    passed = _stored(known, install, request, event, proof)
+    proof = merchant_id, *held.stamp, secret.id
+    passed = _stored(known, install.pk, request, event, capability, proof)
     if passed is None or passed.is_duplicate:
-        limits.give_back(known.id, install.merchant_id)
+        limits.give_back(known.id, merchant_id)
     return passed
 
 
@@ -141,10 +158,14 @@ def _remembered_of(slug: str) -> Remembered | None:
         # One request reads it anew. The others meanwhile go by what is remembered, which the statement
         # proves or refuses as ever.
         _remembered[slug] = replace(known, until=until)
-    # Before the rows, so that rows that are newer only mean that the statement refuses once.
-    stamp = CatalogStamp.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+    # Before they are read, so that rows that are newer only mean that the statement refuses once.
+    rows = fetch_row(ROWS, [slug])
+    if known is not None and known.rows == rows:
+        # To read the documents anew and to decrypt the keys costs much more than to look.
+        _remembered[slug] = known = replace(known, until=until)
+        return known
     integration = Integration.objects.filter(slug=slug).first()
-    if integration is None:
+    if integration is None or rows is None:
         _remembered.pop(slug, None)
         return None
     try:
@@ -157,7 +178,7 @@ def _remembered_of(slug: str) -> Remembered | None:
         scheme=scheme,
         mapping=mapping,
         secrets=known_secrets(slug, scheme.purpose),
-        stamp=stamp,
+        rows=(rows[0], rows[1]),
         until=until,
         is_plain=integration.is_running and (mapping is None or mapping.each is None),
         kept_names=kept_names(scheme, mapping),
@@ -205,19 +226,14 @@ def _snapshot_of(known: Remembered, merchant_id: UUID) -> Snapshot | None:
 
 
 def _install_of(known: Remembered, held: Snapshot, event: ParsedEvent) -> Install | None:
-    """The one that `addressee.find_install` would choose, where location alone decides, if it may be
-    told such an event.
-    """
+    """The one that `addressee.find_install` would choose, where location alone decides."""
     rows = [
         row
         for row in held.effective(event.location_id)
         if row.integration_id == known.id
         and (event.merchant_id or row.external_merchant_id == event.external_merchant_id)
     ]
-    if len(rows) != 1 or not rows[0].is_enabled:
-        return None
-    capability = known.integration.capability_of_event(event.type)
-    return rows[0] if capability in rows[0].capability_versions else None
+    return rows[0] if len(rows) == 1 and rows[0].is_enabled else None
 
 
 # What is stored
@@ -225,21 +241,22 @@ def _install_of(known: Remembered, held: Snapshot, event: ParsedEvent) -> Instal
 
 def _stored(
     known: Remembered,
-    install: Install,
+    install_id: UUID,
     request: SignedRequest,
     event: ParsedEvent,
+    capability: str,
     proof: tuple[UUID, int, int, UUID],
 ) -> Passed | None:
     bodies = kept_bodies(known.scheme, known.mapping, request.body)
     headers = kept_headers(known.kept_names, request.headers)
     digest = hashlib.sha256(request.body).hexdigest()
-    now = timezone.now()
+    now = datetime.now(UTC)
     values = (
-        install.pk,
+        install_id,
         known.id,
         event.event_id,
         event.type,
-        known.integration.capability_of_event(event.type),
+        capability,
         event.occurred_at,
         dumps(headers).decode() if headers else "[]",
         bodies[0] if bodies else request.body,
@@ -253,11 +270,11 @@ def _stored(
         if added is not None:
             wake_sweep()
             return Passed(added[0], is_duplicate=False)
-        found = fetch_row(KNOWN, (install.pk, event.event_id, *proof))
+        found = fetch_row(KNOWN, (install_id, event.event_id, *proof))
         if found is None:
             # What is remembered is old.
             _remembered.pop(known.integration.slug, None)
-            snapshot.current(install.merchant_id)
+            snapshot.current(proof[0])
             return None
         known_id, known_digest = found
         if known_digest != digest:

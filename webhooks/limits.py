@@ -60,6 +60,10 @@ return {needed + advance, '0'}
 """
 
 
+# Integration and merchant, as numbers: to look up a UUID costs a call of Python code each time.
+Owner = tuple[int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Bucket:
     key: str
@@ -83,7 +87,7 @@ def spend(integration_id: UUID, merchant_id: UUID, count: int = 1) -> None:
     More than a bucket ever holds is given by a full one, which then owes the rest; a long batch
     would never pass otherwise.
     """
-    if _take_from_advance((integration_id, merchant_id), count):
+    if _take_from_advance((integration_id.int, merchant_id.int), count):
         return
     buckets = buckets_of(integration_id, merchant_id)
     most = min(bucket.burst for bucket in buckets)
@@ -98,13 +102,13 @@ def give_back(integration_id: UUID, merchant_id: UUID, count: int = 1) -> None:
     if not count:
         return
     with _lock:
-        key = integration_id, merchant_id
+        key = integration_id.int, merchant_id.int
         _advance[key] = _advance.get(key, 0) + count
         if len(_advance) > REMEMBERED:
             _advance.popitem(last=False)
 
 
-def _take_from_advance(key: tuple[UUID, UUID], count: int) -> bool:
+def _take_from_advance(key: Owner, count: int) -> bool:
     with _lock:
         left = _advance.get(key, 0) - count
         if left < 0:
@@ -123,7 +127,7 @@ def _take(buckets: Sequence[Bucket], count: int, advance: int) -> tuple[int, flo
         else:
             _redis_state.answered()
             return answer
-    return _local.take(buckets, count)
+    return _local.take(buckets, count, advance)
 
 
 # Redis
@@ -193,7 +197,7 @@ class LocalBuckets:
         self._states: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def take(self, buckets: Sequence[Bucket], count: int) -> tuple[int, float]:
+    def take(self, buckets: Sequence[Bucket], count: int, advance: int) -> tuple[int, float]:
         now = time.monotonic()
         with self._lock:
             filled = [self._filled(bucket, now) for bucket in buckets]
@@ -204,18 +208,20 @@ class LocalBuckets:
             if wait > 0:
                 return 0, wait
             for bucket, tokens in zip(buckets, filled, strict=True):
-                self._states[bucket.key] = tokens - count, now
+                advance = max(0, min(advance, math.floor(tokens - bucket.burst / 2 - count)))
+            for bucket, tokens in zip(buckets, filled, strict=True):
+                self._states[bucket.key] = tokens - count - advance, now
                 self._states.move_to_end(bucket.key)
             while len(self._states) > REMEMBERED:
                 self._states.popitem(last=False)
-        return count, 0
+        return count + advance, 0
 
     def _filled(self, bucket: Bucket, now: float) -> float:
         tokens, at = self._states.get(bucket.key, (bucket.burst, now))
         return min(bucket.burst, tokens + (now - at) * bucket.rate)
 
 
-_advance: OrderedDict[tuple[UUID, UUID], int] = OrderedDict()
+_advance: OrderedDict[Owner, int] = OrderedDict()
 _lock = threading.Lock()
 _redis_state = RedisState()
 _local = LocalBuckets()
