@@ -1,7 +1,6 @@
 """How gunicorn serves the hub. Without Redis the one web process also holds Celery's threads."""
 
 import ctypes
-import gc
 import os
 from typing import Any
 
@@ -25,16 +24,8 @@ M_ARENA_MAX, ARENAS = -8, 2
 if hasattr(library := ctypes.CDLL(None), "mallopt"):
     library.mallopt(M_ARENA_MAX, ARENAS)
 
-# New objects between two searches for garbage; Python's own 700 is for small programs.
-GARBAGE_THRESHOLD = 10_000
-
 
 def post_worker_init(worker: Any) -> None:  # noqa: ARG001
-    # What is loaded stays. The search for garbage need not go through it while everybody waits, and
-    # most of what a request leaves goes without a search.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
     if embeds_celery:
         from poszhub import embedded
 

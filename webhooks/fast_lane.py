@@ -46,28 +46,25 @@ REMEMBERED_MERCHANTS = 10_000
 
 # That the merchant, the catalog and the key that signed are as they are remembered.
 PROOF = """
-    m.id = %s AND m.snapshot_version = %s
+    (SELECT snapshot_version FROM merchant WHERE id = %s) = %s
     AND coalesce((SELECT version FROM catalog_stamp WHERE id = 1), 0) = %s
-    AND EXISTS (
-        SELECT FROM integration_secret
-        WHERE id = %s
-          AND (state = 'current' OR state = 'previous' AND expires_at > statement_timestamp()))
+    AND (SELECT state = 'current' OR state = 'previous' AND expires_at > statement_timestamp()
+         FROM integration_secret WHERE id = %s)
 """
 ADD = f"""
     INSERT INTO inbound_event (
         id, install_id, integration_id, merchant_id, provider_event_id, type, capability,
         occurred_at, headers, body, body_digest, due_at, received_at, status, attempts, problem)
-    SELECT gen_random_uuid(), %s, %s, m.id, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s,
+    SELECT gen_random_uuid(), %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s, %s,
            'received', 0, ''
-    FROM merchant m
     WHERE {PROOF}
     ON CONFLICT (install_id, provider_event_id) DO NOTHING
     RETURNING id::text
-"""  # noqa: S608
+"""
 KNOWN = f"""
-    SELECT known.id::text, known.body_digest
-    FROM inbound_event known, merchant m
-    WHERE known.install_id = %s AND known.provider_event_id = %s AND {PROOF}
+    SELECT id::text, body_digest
+    FROM inbound_event
+    WHERE install_id = %s AND provider_event_id = %s AND {PROOF}
 """  # noqa: S608
 # What the rows are that an integration is remembered by; it changes whoever writes them, and however.
 ROWS = """
@@ -254,6 +251,7 @@ def _stored(
     values = (
         install_id,
         known.id,
+        proof[0],
         event.event_id,
         event.type,
         capability,
