@@ -107,12 +107,9 @@ def _first(cursor: Any) -> Any:
 
 
 def _cursor_again(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:
-    """The one that the thread had before: it has learnt how to write the values.
-
-    Not where statements travel together: an answer could come in when the next is on its way already.
+    """The one that the thread had before: it has learnt how to write the values. For statements whose
+    answer is read before the next one leaves.
     """
-    if raw.pgconn.pipeline_status != psycopg.pq.PipelineStatus.OFF:
-        return psycopg.Cursor(raw)
     cursor = _held.cursor
     if cursor is None or cursor.connection is not raw:
         cursor = _held.cursor = psycopg.Cursor(raw)

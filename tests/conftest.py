@@ -133,11 +133,22 @@ def new_page(request: pytest.FixtureRequest, chromium: Browser) -> Iterator[Call
     def make(**options: Any) -> Page:
         contexts.append(chromium.new_context(**({"locale": "en-GB"} | options)))
         contexts[-1].set_default_timeout(SEEN_WITHIN_MS)
-        return contexts[-1].new_page()
+        page = contexts[-1].new_page()
+        if latency := os.environ.get("BROWSER_LATENCY_MS"):
+            slow_down(page, float(latency))
+        return page
 
     yield make
     for context in contexts:
         context.close()
+
+
+def slow_down(page: Page, latency: float) -> None:
+    """Every answer takes that many milliseconds longer: shows what a test does not wait for."""
+    line = {"latency": latency, "downloadThroughput": -1, "uploadThroughput": -1, "offline": False}
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", line)
 
 
 @pytest.fixture

@@ -51,6 +51,32 @@ def test_statement_is_prepared_once_per_connection():
 
 
 @pytest.mark.django_db(transaction=True)
+def test_rows_are_fetched_after_the_connection_was_lost():
+    merchant = make_merchant()
+    before = fetch_row(STAMP, [merchant.pk])
+
+    connection.close()
+
+    assert fetch_row(STAMP, [merchant.pk]) == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rows_of_statements_that_travel_together_are_their_own():
+    names = ["Kopi", "Soto"]
+    merchants = [make_merchant(name=name) for name in names]
+
+    with prepared.pipelined():
+        for merchant in merchants:
+            prepared.execute("UPDATE merchant SET name = name WHERE id = %s", [merchant.pk])
+        rows = [
+            fetch_row("SELECT name FROM merchant WHERE id = %s", [merchant.pk])
+            for merchant in merchants
+        ]
+
+    assert rows == [(name,) for name in names]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_what_travels_together_is_committed_together():
     merchant = make_merchant()
 

@@ -192,8 +192,11 @@ def test_pages_of_the_setup_have_no_violation(live_hub, new_page, look, lang):
     look_at("guide")
     page.goto(f"{live_hub.url}/admin/catalog/integration/?q=spliteasy")
     page.locator("#result_list tbody th a").first.click()
+    composer = page.locator(".object-tools a[href$='inbound/']")
+    composer.wait_for()
     look_at("integration")
-    page.locator(".object-tools a[href$='inbound/']").click()
+    composer.click()
+    page.locator("#composer").wait_for()
     look_at("composer")
     for preset in ("doku", "messagebird", "xero"):
         page.locator("#preset").select_option(preset)
