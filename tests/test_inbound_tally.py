@@ -125,7 +125,7 @@ def test_flood_of_refusals_writes_nothing_by_itself(install: Any, key: bytes, co
         for _number in range(20):
             post(b"{}", "0" * 64)
 
-    written = [item["sql"] for item in captured if not item["sql"].startswith("SELECT")]
+    written = [item["sql"] for item in captured if not item["sql"].lstrip().startswith("SELECT")]
     assert written == []
 
 
