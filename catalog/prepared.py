@@ -28,7 +28,7 @@ def is_postgresql() -> bool:
 
 def fetch_row(sql: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
     """The first row of the statement's answer, None where there is none."""
-    row: tuple[Any, ...] | None = _run(sql, values, _first, is_brief=True)
+    row: tuple[Any, ...] | None = _run(sql, values, lambda cursor: cursor.fetchone(), is_brief=True)
     return row
 
 
@@ -100,10 +100,6 @@ def _run(
     with database.wrap_database_errors:
         own = _cursor_again(raw) if is_brief else psycopg.Cursor(raw)
         return read(own.execute(_encoded(sql), values, prepare=True, binary=True))
-
-
-def _first(cursor: Any) -> Any:
-    return cursor.fetchone()
 
 
 def _cursor_again(raw: psycopg.Connection[Any]) -> psycopg.Cursor[Any]:

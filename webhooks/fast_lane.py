@@ -66,7 +66,8 @@ KNOWN = f"""
     FROM inbound_event
     WHERE install_id = %s AND provider_event_id = %s AND {PROOF}
 """  # noqa: S608
-# What the rows are that an integration is remembered by; it changes whoever writes them, and however.
+# The catalog's stamp, and which versions of its own rows an integration was read from. PostgreSQL gives
+# each version a transaction and a place of its own, so a change past the catalog shows, too.
 ROWS = """
     SELECT coalesce((SELECT version FROM catalog_stamp WHERE id = 1), 0),
            concat(i.xmin, i.ctid, string_agg(concat(s.xmin, s.ctid), ' ' ORDER BY s.id))
